@@ -1,0 +1,158 @@
+import { resolve } from 'node:path';
+import type { ServiceBroker } from 'moleculer';
+import * as z from 'zod';
+
+/** A domain has a folder, a database and a consumer group of this name. */
+export const DOMAINS = ['users', 'presence', 'tasks', 'leave-requests', 'notifications'] as const;
+export type Domain = (typeof DOMAINS)[number];
+export type NodeRole = Domain | 'api';
+
+const list = z.string().transform(text =>
+  text
+    .split(',')
+    .map(item => item.trim())
+    .filter(Boolean),
+);
+
+const listOf = <T extends z.ZodType<unknown, string>>(item: T) => list.pipe(z.array(item as z.ZodType<z.output<T>, string>));
+
+const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }).optional();
+
+/** `keyId:base64url`, 32 bytes; the first one seals, all of them open. */
+const sealKey = z
+  .string()
+  .regex(/^[\w-]{1,32}:[A-Za-z0-9_-]{43}$/, 'must be a list of keyId:key, the key 32 bytes in base64url')
+  .transform(text => {
+    const [id = '', key = ''] = text.split(':');
+    return { id, key: Buffer.from(key, 'base64url') };
+  });
+
+/** Every environment variable that the code base reads. `.env.example` says what each is for; a test compares the two. */
+export const Environment = z.object({
+  NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
+  HIVER_SERVICES: listOf(z.enum([...DOMAINS, 'api'])).optional(),
+  HOST: z.string().min(1).optional(),
+  PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
+  DATA_DIR: z.string().min(1).default('.data'),
+  DATABASE_URL_USERS: postgresUrl,
+  DATABASE_URL_PRESENCE: postgresUrl,
+  DATABASE_URL_TASKS: postgresUrl,
+  DATABASE_URL_LEAVE_REQUESTS: postgresUrl,
+  DATABASE_URL_NOTIFICATIONS: postgresUrl,
+  APP_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).default('http://localhost:3000'),
+  MAIL_FROM: z.string().min(3).default('Hiver <no-reply@hiver.invalid>'),
+  SMTP_URL: z.url({ protocol: /^smtps?$/, error: 'must be an smtp(s):// URL' }).optional(),
+  CORS_ORIGINS: listOf(z.url({ protocol: /^https?$/, error: 'must be a list of origins' })).default([]),
+  TRUSTED_PROXIES: listOf(
+    z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be a list of addresses or CIDR ranges'),
+  ).default([]),
+  JWT_PRIVATE_KEYS: z.string().min(1).optional(),
+  JWT_ISSUER: z.string().min(1).default('hiver'),
+  JWT_AUDIENCE: z.string().min(1).default('hiver'),
+  SEAL_KEYS: listOf(sealKey).optional(),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
+});
+
+/** The parsed configuration of one process. */
+export interface Config {
+  /** `embedded`: everything in this process, PostgreSQL and secrets included. `mesh`: one of several nodes. */
+  mode: 'embedded' | 'mesh';
+  services: readonly NodeRole[];
+  host: string;
+  /** 0 takes a free port. */
+  port: number;
+  dataDir: string;
+  databaseUrls: Partial<Record<Domain, string>>;
+  appUrl: string;
+  mailFrom: string;
+  /** Without it mails are written to `dataDir/mail`. */
+  smtpUrl: string | undefined;
+  corsOrigins: readonly string[];
+  trustedProxies: readonly string[];
+  jwt: {
+    issuer: string;
+    audience: string;
+    /** PEM blocks of EC P-256 private keys, the signing one first. Embedded, key files in the data folder instead. */
+    privateKeys: string | undefined;
+  };
+  sealKeys: readonly { id: string; key: Buffer }[];
+  logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
+}
+
+/** Everything that is wrong with the environment, each with the name of its variable. */
+export class ConfigError extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(`The configuration has ${problems.length} problem(s):\n${problems.map(problem => `  - ${problem}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+const EMBEDDED_SERVICES: readonly NodeRole[] = ['users', 'notifications', 'api'];
+
+/**
+ * Reads the environment once, at start. An empty variable counts as unset.
+ * @throws {ConfigError} naming every variable that is missing or malformed
+ */
+export function parseConfig(environment: NodeJS.ProcessEnv): Config {
+  const set = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''));
+  const result = Environment.safeParse(set);
+  if (!result.success) {
+    throw new ConfigError(result.error.issues.map(issue => `${String(issue.path[0])} ${issue.message}`));
+  }
+  const env = result.data;
+  const mode = env.HIVER_SERVICES ? 'mesh' : 'embedded';
+  const config: Config = {
+    mode,
+    services: env.HIVER_SERVICES ?? EMBEDDED_SERVICES,
+    host: env.HOST ?? (mode === 'embedded' ? '127.0.0.1' : '0.0.0.0'),
+    port: env.PORT,
+    dataDir: resolve(env.DATA_DIR),
+    databaseUrls: {
+      users: env.DATABASE_URL_USERS,
+      presence: env.DATABASE_URL_PRESENCE,
+      tasks: env.DATABASE_URL_TASKS,
+      'leave-requests': env.DATABASE_URL_LEAVE_REQUESTS,
+      notifications: env.DATABASE_URL_NOTIFICATIONS,
+    },
+    appUrl: env.APP_URL.replace(/\/$/, ''),
+    mailFrom: env.MAIL_FROM,
+    smtpUrl: env.SMTP_URL,
+    corsOrigins: env.CORS_ORIGINS,
+    trustedProxies: env.TRUSTED_PROXIES,
+    jwt: { issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE, privateKeys: env.JWT_PRIVATE_KEYS },
+    sealKeys: env.SEAL_KEYS ?? [],
+    logLevel: env.LOG_LEVEL,
+  };
+  const missing = mode === 'mesh' ? missingSecrets(config) : [];
+  if (missing.length > 0) throw new ConfigError(missing.map(name => `${name} is missing`));
+  return config;
+}
+
+/** Outside embedded mode nothing has a default secret or a database of its own. */
+function missingSecrets(config: Config): string[] {
+  const runs = (role: NodeRole) => config.services.includes(role);
+  return [
+    ...DOMAINS.filter(domain => runs(domain) && !config.databaseUrls[domain]).map(databaseVariable),
+    ...(runs('users') && !config.jwt.privateKeys ? ['JWT_PRIVATE_KEYS'] : []),
+    ...((runs('users') || runs('notifications')) && config.sealKeys.length === 0 ? ['SEAL_KEYS'] : []),
+  ];
+}
+
+/** Name of the variable that holds a domain's database URL. */
+export function databaseVariable(domain: Domain): string {
+  return `DATABASE_URL_${domain.toUpperCase().replace('-', '_')}`;
+}
+
+const CONFIG = Symbol.for('hiver.config');
+
+/** Gives a broker its configuration; services read it with `configOf`. */
+export function setConfig(broker: ServiceBroker, config: Config): void {
+  Object.assign(broker, { [CONFIG]: config });
+}
+
+/** The configuration of the process that a service runs in. */
+export function configOf(broker: ServiceBroker): Config {
+  const config = (broker as ServiceBroker & { [CONFIG]?: Config })[CONFIG];
+  if (!config) throw new Error('The broker has no configuration: build it with brokerOptions() of moleculer.config.ts');
+  return config;
+}
