@@ -37,8 +37,8 @@ export interface Meta {
 type SignedIn = Meta & { user: Identity };
 /** Actions for signed-in people see `ctx.meta.user` without a question mark. */
 export type ActionContext<P, A extends Auth = 'authenticated'> = Context<P, A extends 'public' | 'internal' ? Meta : SignedIn>;
-/** The context of a command: somebody signed in, whatever the parameters. */
-export type CommandContext = Context<unknown, SignedIn>;
+/** The context of a command, whatever its parameters; nobody is signed in where it is a public one. */
+export type CommandContext = Context<unknown, Meta>;
 
 /** Facts about an action that HTTP and its documentation need. Plain data: a gateway on another node reads them too. */
 export interface HttpFacts {
@@ -49,6 +49,8 @@ export interface HttpFacts {
   rest?: string | { method: string; fullPath: string };
   /** Status of success; 200 unless told. */
   status?: 200 | 201 | 204;
+  /** A second status of success, which the handler chooses by `ctx.meta.$statusCode`. */
+  otherStatus?: 200 | 201;
   /** Where the created thing is found, with fields of the answer in braces: `/users/{id}`. */
   location?: string;
   /** Content type of the request's body; JSON unless told. With `text/csv` the bytes arrive as `csv`. */

@@ -119,7 +119,7 @@ export class Database implements Queryable {
     this.#assertReady();
     for (let attempt = 1; ; attempt++) {
       try {
-        return await runTransaction(this.name, ctx, this.sequelize, work);
+        return await runTransaction(this.name, ctx, this.sequelize, work, this);
       } catch (error) {
         if (attempt < MAX_ATTEMPTS && isRetriable(error)) continue;
         throw toProblem(error, this.#options.constraints);

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /** Whatever can run a statement: a database (its pool) or an open transaction. */
 export interface Queryable {
   execute<Row>(statement: StatementText, values: unknown[]): Promise<Row[]>;
@@ -39,12 +41,12 @@ function number(sql: string): { text: string; names: string[] } {
  *   `select id, name from teams where company_id = $companyId and id = $id`);
  * const team = await findTeam.maybe(this.db, { companyId, id });
  * ```
- * @param name unique in its database; at most 63 bytes, PostgreSQL's limit
+ * @param name for the reader of pg_stat_statements; '' to have it planned afresh each time
  * @param sql parameters as `$name`; undefined parameters are sent as null
  */
 export function statement<Params extends object, Row = Record<string, never>>(name: string, sql: string): Statement<Params, Row> {
   const { text, names } = number(sql);
-  const prepared: StatementText = { name, text };
+  const prepared: StatementText = { name: nameWithHash(name, text), text };
   const run = (on: Queryable, params: Params) =>
     on.execute<Row>(
       prepared,
@@ -59,4 +61,10 @@ export function statement<Params extends object, Row = Record<string, never>>(na
       return row;
     },
   };
+}
+
+/** The text's hash is in the name: connections outlive a hot reload, and a name may mean one text only. */
+function nameWithHash(name: string, text: string): string {
+  if (name === '') return '';
+  return `${name.slice(0, 50)}-${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
 }

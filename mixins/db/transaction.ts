@@ -20,6 +20,8 @@ export class Transaction implements Queryable {
     readonly ctx: CommandContext | undefined,
     private readonly sequelize: Sequelize,
     private readonly inner: SequelizeTransaction,
+    /** The `Database` that opened it: what is to be told of its commit hangs there. */
+    readonly owner: object | undefined,
   ) {}
 
   async execute<Row>(statement: StatementText, values: unknown[]): Promise<Row[]> {
@@ -68,11 +70,12 @@ export async function runTransaction<T>(
   ctx: CommandContext | undefined,
   sequelize: Sequelize,
   work: (tx: Transaction) => Promise<T>,
+  owner?: object,
 ): Promise<T> {
   if (open.getStore()) throw new Error(`A transaction on ${database} was opened inside another`);
   let tx: Transaction | undefined;
   const result = await sequelize.transaction(inner => {
-    tx = new Transaction(database, ctx, sequelize, inner);
+    tx = new Transaction(database, ctx, sequelize, inner, owner);
     return open.run(tx, work, tx);
   });
   tx?.committed();

@@ -30,6 +30,9 @@ export interface EventContract<D extends z.ZodType = z.ZodType> {
   versionOf(data: z.output<D>): number;
 }
 
+/** Largest event, in bytes of its envelope: one that no carrier takes would block the log behind it. */
+export const MAX_EVENT_BYTES = 256 * 1024;
+
 /** What a handler gets: CloudEvents 1.0 with our extensions, structured JSON. */
 export interface Envelope<Data = unknown> {
   specversion: '1.0';
@@ -44,8 +47,11 @@ export interface Envelope<Data = unknown> {
   companyid: string;
   /** The aggregate's version. */
   version: number;
+  /** W3C Trace Context. */
   traceparent?: string;
   requestid?: string;
+  /** The present state told once more, for replicas: nobody reacts to it. */
+  republished?: boolean;
   data: Data;
 }
 

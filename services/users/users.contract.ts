@@ -55,10 +55,12 @@ export const Colleague = z
   })
   .meta({ id: 'Colleague' });
 
+export type Colleague = z.infer<typeof Colleague>;
+
 export const UserOrColleague = z.union([User, Colleague]);
 
-const FirstName = line(100).meta({ examples: ['Camille'] });
-const LastName = line(100).meta({ examples: ['Moreau'] });
+export const FirstName = line(100).meta({ examples: ['Camille'] });
+export const LastName = line(100).meta({ examples: ['Moreau'] });
 const TeamIds = z.array(Id).max(100, 'must have at most 100 teams');
 
 const NewUser = z.strictObject({
@@ -132,11 +134,15 @@ export const reactivateUser = contract('users.reactivate', {
   problems: [usersProblems.USERS_NOT_FOUND],
 });
 
+const IMPORT_EXAMPLE = 'firstName,lastName,email,team\nCamille,Moreau,camille.moreau@example.com,Night shift\n';
+
 /** Query parameters are texts; only these two words are a boolean. */
-const Flag = z.stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive', error: 'must be true or false' });
+const Flag = z
+  .stringbool({ truthy: ['true'], falsy: ['false'], case: 'sensitive', error: 'must be true or false' })
+  .meta({ enum: ['true', 'false'] });
 
 export const importUsers = contract('users.import', {
-  params: z.strictObject({ csv: z.instanceof(Buffer), dryRun: Flag.optional() }),
+  params: z.strictObject({ csv: z.instanceof(Buffer).meta({ examples: [IMPORT_EXAMPLE] }), dryRun: Flag.optional() }),
   returns: z.union([
     z.object({ imported: z.int(), teamsCreated: z.int() }).meta({ id: 'Imported' }),
     z.object({ valid: z.int(), teamsToCreate: z.array(z.string().max(100)).max(10_000) }).meta({ id: 'ImportDryRun' }),

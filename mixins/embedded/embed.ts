@@ -1,0 +1,77 @@
+import { randomBytes } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Config, DOMAINS, type Domain } from '../config';
+import { lockDataFolder } from './lock';
+import { type PostgresOptions, startPostgres } from './postgres';
+import { StartError } from './start-error';
+
+/** What embedded mode adds to a process, and takes back at the end. */
+export interface Embedded {
+  /** Complete: database URLs and the sealing key included. */
+  config: Config;
+  /** Ends PostgreSQL and gives the data folder back. Last of all: services still write while they stop. */
+  stop(): Promise<void>;
+}
+
+/** Name of a domain's database. */
+export function databaseName(domain: Domain): string {
+  return `hiver_${domain.replaceAll('-', '_')}`;
+}
+
+/**
+ * Makes a whole configuration of one without databases and secrets: takes the data folder, starts PostgreSQL for the
+ * domains that have no database URL, and keeps a sealing key beside the data.
+ * @throws {StartError} saying what is in the way
+ */
+export async function embed(config: Config, log: PostgresOptions['log']): Promise<Embedded> {
+  makeWritable(config.dataDir);
+  const unlock = lockDataFolder(config.dataDir);
+  process.once('exit', unlock);
+  const release = () => {
+    process.off('exit', unlock);
+    unlock();
+  };
+  try {
+    const sealKeys =
+      config.sealKeys.length > 0 ? config.sealKeys : [{ id: 'local', key: keyFile(join(config.dataDir, 'seal.key')) }];
+    const homeless = DOMAINS.filter(domain => config.services.includes(domain) && !config.databaseUrls[domain]);
+    if (homeless.length === 0) return { config: { ...config, sealKeys }, stop: async () => release() };
+    const postgres = await startPostgres({ dataDir: config.dataDir, databases: homeless.map(databaseName), log });
+    const urls = Object.fromEntries(homeless.map(domain => [domain, postgres.urls[databaseName(domain)]]));
+    const stop = async () => {
+      await postgres.stop();
+      release();
+    };
+    return { config: { ...config, sealKeys, databaseUrls: { ...config.databaseUrls, ...urls } }, stop };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** PostgreSQL may run as another user, who must be able to walk through the folder; what is secret in it has mode 600. */
+function makeWritable(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o711 });
+    accessSync(dataDir, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new StartError(
+      `The data folder ${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code}).\n` +
+        'Make it writable for this user, or choose another one with DATA_DIR.',
+      { cause: error },
+    );
+  }
+}
+
+/** 32 random bytes, made at first use; complete on disk or not there. */
+function keyFile(path: string): Buffer {
+  if (!existsSync(path)) {
+    const unfinished = `${path}.unfinished`;
+    writeFileSync(unfinished, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flush: true });
+    renameSync(unfinished, path);
+  }
+  const key = Buffer.from(readFileSync(path, 'utf8').trim(), 'base64url');
+  if (key.length !== 32) throw new StartError(`The sealing key in ${path} is damaged.\nRestore that file from a backup.`);
+  return key;
+}

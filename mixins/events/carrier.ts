@@ -1,0 +1,97 @@
+import type { Transaction } from '../db/transaction';
+import type { Connections } from './connections';
+import type { Outbox } from './outbox';
+
+/** One event as a carrier hands it over. */
+export interface CarriedEvent {
+  topic: string;
+  key: string;
+  /** The envelope as JSON; null is a tombstone. */
+  value: string | null;
+  /** Where it stands in the log, for people: `users/12`, or topic, partition and offset. */
+  place: string;
+  /** It was in the log before the group first looked: reactions to old facts are left out then. */
+  isFirstCatchUp: boolean;
+}
+
+/** Up to 500 events, in the log's order. */
+export interface Chunk {
+  events: readonly CarriedEvent[];
+  /**
+   * Only where the group's offset is in the group's own database: moves it behind the given event of the chunk, in the
+   * transaction of what the events cause. Called first in it: another consumer of the group waits there.
+   * @throws `offsetMoved` when that other consumer has been there already
+   */
+  advance?(tx: Transaction, last: CarriedEvent): Promise<void>;
+  /** Only where a group is held to be dead when it is silent: called between events that take long. */
+  heartbeat?(): Promise<void>;
+}
+
+/** All consumers of a domain, in this process and others: each event reaches one of them. */
+export interface Group {
+  /** Name of the domain. */
+  name: string;
+  topics: readonly string[];
+  /** The group's own database, for carriers that keep offsets there. */
+  connections: Connections;
+  /**
+   * Brings about what the events cause. Resolves when that is committed: only then may an offset be committed that is
+   * kept elsewhere. It waits through outages, so it fails only when the group stops or its offset moved: the chunk, or
+   * what is left of it, is to be delivered again.
+   */
+  deliver(chunk: Chunk): Promise<void>;
+}
+
+export interface Subscription {
+  /** Ends after the chunk that is under way. */
+  stop(): Promise<void>;
+}
+
+/**
+ * What brings events from outboxes to groups: at least once, in order for each key of a topic. One for each broker.
+ * `test/contract/carrier.ts` says what is expected of it.
+ */
+export interface Carrier {
+  readonly name: string;
+  /**
+   * Whether what `publish` does is undone by the database when the lease has gone. Where it is not, because it leaves
+   * the database, a new holder of the lease waits for as long as a send of the one before may still be under way.
+   */
+  readonly isFencedByDatabase: boolean;
+  /** A database of this process has events to bring; called once it can be reached. */
+  attach(outbox: Outbox): Promise<void>;
+  detach(outbox: Outbox): Promise<void>;
+  /**
+   * Moves the next rows of an outbox into the log, in order, and marks them. Called by the relay while it holds the
+   * lease, never twice at once; its sends end within a lease.
+   * @returns whether there may be more
+   */
+  publish(outbox: Outbox): Promise<boolean>;
+  /** Delivers to a group from where it left off; a topic that it has never followed from its beginning. */
+  subscribe(group: Group): Subscription;
+  /**
+   * Reads topics from their beginning up to their end as seen at the start, beside every group and without an offset.
+   * Tombstones included.
+   */
+  replay(topics: readonly string[], deliver: (events: readonly CarriedEvent[]) => Promise<void>): Promise<void>;
+  /**
+   * Only where the outbox is the log: the position up to which every group has read it, and behind which nothing may be
+   * deleted; `undefined` when nobody has read any.
+   */
+  readByAll?(outbox: Outbox): Promise<number | undefined>;
+  /** Before the first outbox or group. */
+  start(): Promise<void>;
+  /** After the last outbox and group. */
+  stop(): Promise<void>;
+}
+
+const OFFSET_MOVED = 'OFFSET_MOVED';
+
+/** Another consumer of the group went on meanwhile. */
+export function offsetMoved(group: string): Error {
+  return Object.assign(new Error(`Another consumer of ${group} went on meanwhile`), { code: OFFSET_MOVED });
+}
+
+export function isOffsetMoved(error: unknown): boolean {
+  return (error as { code?: unknown }).code === OFFSET_MOVED;
+}

@@ -1,0 +1,109 @@
+import type { ServiceBroker } from 'moleculer';
+import type { CarriedEvent, Carrier, Group, Subscription } from './carrier';
+import { Reader, toEvent } from './embedded.reader';
+import { Loop } from './loop';
+import type { LogState, Outbox } from './outbox';
+
+/** Milliseconds between looks at a log that another process may have published to. */
+const LOOK_EVERY = 1_000;
+
+type Log = Pick<ServiceBroker['logger'], 'info' | 'warn'>;
+
+interface AttachedLog {
+  outbox: Outbox;
+  /** Newest state that readers were woken for. */
+  known: LogState | undefined;
+  watch: Loop;
+}
+
+/**
+ * Carries events without a broker: each outbox is itself the log, in which the relay gives every row its position, and
+ * each group reads the outboxes of its process by position.
+ */
+export class EmbeddedCarrier implements Carrier {
+  readonly name = 'embedded';
+  readonly isFencedByDatabase = true;
+  readonly #logs = new Map<Outbox, AttachedLog>();
+  readonly #readers = new Map<Group, Map<Outbox, Reader>>();
+
+  constructor(private readonly log: Log) {}
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {}
+
+  async attach(outbox: Outbox): Promise<void> {
+    const attached: AttachedLog = { outbox, known: undefined, watch: new Loop(() => this.#look(attached)) };
+    this.#logs.set(outbox, attached);
+    for (const [group, readers] of this.#readers) this.#read(group, outbox, readers);
+    attached.watch.start();
+  }
+
+  async detach(outbox: Outbox): Promise<void> {
+    const attached = this.#logs.get(outbox);
+    this.#logs.delete(outbox);
+    const readers = [...this.#readers.values()].map(ofGroup => {
+      const reader = ofGroup.get(outbox);
+      ofGroup.delete(outbox);
+      return reader;
+    });
+    await Promise.all([attached?.watch.stop(), ...readers.map(reader => reader?.stop())]);
+  }
+
+  async publish(outbox: Outbox): Promise<boolean> {
+    const { isMore, ...state } = await outbox.stamp();
+    const attached = this.#logs.get(outbox);
+    if (attached) this.#tell(attached, state);
+    return isMore;
+  }
+
+  subscribe(group: Group): Subscription {
+    const readers = new Map<Outbox, Reader>();
+    this.#readers.set(group, readers);
+    for (const outbox of this.#logs.keys()) this.#read(group, outbox, readers);
+    return {
+      stop: async () => {
+        this.#readers.delete(group);
+        await Promise.all([...readers.values()].map(reader => reader.stop()));
+      },
+    };
+  }
+
+  async replay(topics: readonly string[], deliver: (events: readonly CarriedEvent[]) => Promise<void>): Promise<void> {
+    for (const outbox of this.#logs.keys()) {
+      const { end } = await outbox.state();
+      for (let after = 0; after < end; ) {
+        const rows = await outbox.page(after, topics);
+        const wanted = rows.filter(row => row.isWanted && row.position <= end);
+        if (wanted.length > 0) await deliver(wanted.map(row => toEvent(outbox.name, row, false)));
+        after = rows.at(-1)?.position ?? end;
+      }
+    }
+  }
+
+  async readByAll(outbox: Outbox): Promise<number | undefined> {
+    await Promise.all([...this.#readers.values()].map(readers => readers.get(outbox)?.report()));
+    return outbox.readByAll();
+  }
+
+  #read(group: Group, outbox: Outbox, readers: Map<Outbox, Reader>): void {
+    const reader = new Reader(outbox, group, this.log);
+    readers.set(outbox, reader);
+    reader.start();
+  }
+
+  async #look(attached: AttachedLog): Promise<number> {
+    try {
+      this.#tell(attached, await attached.outbox.state());
+    } catch {
+      // The relay of the same database says that it is out of reach.
+    }
+    return LOOK_EVERY;
+  }
+
+  #tell(attached: AttachedLog, { logId, end }: LogState): void {
+    if (attached.known?.logId === logId && attached.known.end === end) return;
+    attached.known = { logId, end };
+    for (const readers of this.#readers.values()) readers.get(attached.outbox)?.wake();
+  }
+}

@@ -1,0 +1,117 @@
+import type { ServiceBroker } from 'moleculer';
+import { type CarriedEvent, type Group, isOffsetMoved } from './carrier';
+import { Loop } from './loop';
+import { Offsets } from './offsets';
+import type { Outbox, StampedRow } from './outbox';
+
+/** Milliseconds between looks when nobody wakes it. */
+const LOOK_EVERY = 60_000;
+const MAX_BACKOFF = 5_000;
+/** Rows without interest to the group after which it notes that it has passed them. */
+const UNNOTED_ROWS = 1_000;
+const REPORT_EVERY = 60_000;
+
+interface EmbeddedEvent extends CarriedEvent {
+  position: number;
+}
+
+/** Brings one group the events of one outbox, chunk by chunk. */
+export class Reader {
+  readonly #loop = new Loop(() => this.#work());
+  readonly #offsets: Offsets;
+  #isLoaded = false;
+  /** Everything up to here was looked at; the offsets lag behind it over rows without interest. */
+  #cursor = 0;
+  #reportedAt = Number.NEGATIVE_INFINITY;
+  #backoff = 0;
+  #isStopped = false;
+
+  constructor(
+    private readonly outbox: Outbox,
+    private readonly group: Group,
+    private readonly log: Pick<ServiceBroker['logger'], 'info' | 'warn'>,
+  ) {
+    this.#offsets = new Offsets(outbox.name, group.name, group.topics);
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  wake(): void {
+    this.#loop.wake();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#loop.stop();
+  }
+
+  /** Tells the outbox's database how far the group has read. */
+  async report(): Promise<void> {
+    if (!this.#isLoaded) return;
+    this.#reportedAt = performance.now();
+    await this.outbox.noteReader(this.group.name, this.#offsets.position);
+  }
+
+  async #work(): Promise<number> {
+    try {
+      while (!this.#isStopped && (await this.#readPage()));
+      if (performance.now() - this.#reportedAt > REPORT_EVERY) await this.report();
+      if (this.#backoff > 0) this.log.info(`${this.group.name} reads the events of ${this.outbox.name} again`);
+      this.#backoff = 0;
+      return LOOK_EVERY;
+    } catch (error) {
+      this.#isLoaded = false;
+      if (isOffsetMoved(error)) return 0;
+      if (this.#isStopped) return LOOK_EVERY;
+      if (this.#backoff === 0) {
+        this.log.warn(`${this.group.name} cannot read the events of ${this.outbox.name}: ${(error as Error).message}`);
+      }
+      this.#backoff = Math.min(Math.max(100, this.#backoff * 2), MAX_BACKOFF);
+      return this.#backoff;
+    }
+  }
+
+  /** Returns whether there may be more. */
+  async #readPage(): Promise<boolean> {
+    if (!this.#isLoaded) await this.#load();
+    const log = await this.outbox.state();
+    if (await this.#offsets.adoptLog(this.group.connections, log)) {
+      this.#isLoaded = false;
+      return true;
+    }
+    const after = Math.max(this.#offsets.position, this.#cursor);
+    if (after >= log.end) return false;
+    const rows = await this.outbox.page(after, this.group.topics);
+    const last = rows.at(-1)?.position ?? log.end;
+    await this.#deliver(rows, last);
+    this.#cursor = last;
+    return last < log.end;
+  }
+
+  async #load(): Promise<void> {
+    await this.#offsets.load(this.group.connections);
+    this.#cursor = 0;
+    this.#isLoaded = true;
+  }
+
+  async #deliver(rows: readonly StampedRow[], last: number): Promise<void> {
+    const events = rows
+      .filter(row => row.isWanted && row.position > this.#offsets.of(row.topic).position)
+      .map(row => toEvent(this.outbox.name, row, row.position <= this.#offsets.of(row.topic).firstEnd));
+    if (events.length > 0) {
+      await this.group.deliver({
+        events,
+        advance: (tx, event) => this.#offsets.advance(tx, event === events.at(-1) ? last : (event as EmbeddedEvent).position),
+      });
+    } else if (last - this.#offsets.position >= UNNOTED_ROWS) {
+      await this.group.connections.inTransaction(tx => this.#offsets.advance(tx, last));
+    }
+  }
+}
+
+export function toEvent(source: string, row: StampedRow, isFirstCatchUp: boolean): EmbeddedEvent {
+  const { topic, key, envelope: value, position } = row;
+  return { topic, key, value, position, place: `${source}/${position}`, isFirstCatchUp };
+}

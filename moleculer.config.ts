@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { type BrokerOptions, type Runner, ServiceBroker } from 'moleculer';
+import { ApiFirst } from './mixins/api-first.middleware';
+import { Authentication } from './mixins/auth/authentication.middleware';
+import { type Config, parseConfig, setConfig } from './mixins/config';
+import { ContractValidator } from './mixins/contract';
+import { embed } from './mixins/embedded/embed';
+import { explain, loadEnvFile, onStopSignal } from './mixins/embedded/lifecycle';
+import { startScreen } from './mixins/embedded/screen';
+import { hotReload } from './mixins/hot-reload.middleware';
+import { Idempotency } from './mixins/idempotency/idempotency.middleware';
+import { type LogOptions, PinoLogger } from './mixins/logger';
+
+export interface BrokerExtras {
+  /** `false`: nothing is logged. */
+  log?: LogOptions | false;
+  /** Services follow their files. */
+  hot?: boolean;
+  /** Runs when all services have stopped. */
+  stopped?: () => Promise<void>;
+}
+
+/** What a broker of this code base is made of, from a complete configuration. */
+export function brokerOptions(config: Config, { log = {}, hot = false, stopped }: BrokerExtras = {}): BrokerOptions {
+  return {
+    // Both become parts of the names of Kafka's topics, which a dot would split.
+    namespace: 'hiver',
+    nodeID: `${hostname()}-${process.pid}-${randomBytes(2).toString('hex')}`.replaceAll('.', '-'),
+    logger: log && new PinoLogger(config.logLevel, log),
+    validator: new ContractValidator(),
+    requestTimeout: 15_000,
+    // Moleculer would put its own inside ours, and validate before anybody knows who asks. Innermost first.
+    internalMiddlewares: false,
+    middlewares: [
+      'ActionHook',
+      'Validator',
+      Idempotency,
+      Authentication,
+      'Bulkhead',
+      'Cacher',
+      'ContextTracker',
+      'CircuitBreaker',
+      'Timeout',
+      'Retry',
+      'Fallback',
+      'ErrorHandler',
+      'Tracing',
+      'Metrics',
+      'Debounce',
+      'Throttle',
+      ApiFirst,
+      ...(hot ? [hotReload()] : []),
+    ],
+    metrics: false,
+    tracing: false,
+    // Signals are handled by whoever started the broker: what it stands on stops after it.
+    skipProcessEventRegistration: true,
+    created: broker => setConfig(broker, config),
+    stopped,
+  };
+}
+
+/**
+ * For `moleculer-runner`, which `npm run dev` uses: embedded mode with pretty lines.
+ * `npm start` and production begin in `scripts/start.ts`.
+ */
+export default async function configure(this: Runner): Promise<BrokerOptions> {
+  // Without a terminal the REPL would read the end of its input, and end the process.
+  if (this.flags) this.flags.repl &&= process.stdin.isTTY;
+  onStopSignal(() => this.broker?.stop());
+  loadEnvFile();
+  try {
+    const { config, stop } = await embed(parseConfig(process.env), console);
+    const started = (broker: ServiceBroker) => void process.stdout.write(startScreen(broker, config));
+    const options = { ...brokerOptions(config, { log: { pretty: true }, hot: this.flags?.hot, stopped: stop }), started };
+    shieldFromEnvironment(options);
+    return options;
+  } catch (error) {
+    process.stderr.write(`${explain(error)}\n`);
+    return process.exit(1);
+  }
+}
+
+/** moleculer-runner overrides options by variables of the same names, and they are common ones: NAMESPACE, LOGGER … */
+function shieldFromEnvironment(options: BrokerOptions): void {
+  const names = new Set(Object.keys({ ...ServiceBroker.defaultOptions, ...options }).map(name => name.toUpperCase()));
+  for (const name of Object.keys(process.env)) {
+    if (names.has(name) || name.startsWith('MOL_') || ['SERVICES', 'SERVICEDIR'].includes(name)) delete process.env[name];
+  }
+}

@@ -1,0 +1,240 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import type { Context, Service, ServiceSchema, ServiceSettingSchema } from 'moleculer';
+import ApiGateway from 'moleculer-web';
+import { authenticatorOf } from '../../mixins/auth/authenticator';
+import { configOf } from '../../mixins/config';
+import { action } from '../../mixins/contract';
+import { commonProblems, isProblem } from '../../mixins/errors';
+import { admit } from './admission';
+import { answerableFor, sendAnswer, sendProblem } from './answer';
+import { checkLiveness, checkReadiness } from './api.contract';
+import { drain } from './body';
+import { type Client, clientReader } from './client-address';
+import { allowOrigin, answerOptions, originsOf } from './cors';
+import { docsRoutes } from './docs';
+import type { ApiRequest } from './exchange';
+import { HSTS, requestIdOf, SECURITY_HEADERS } from './headers';
+import { databaseStates } from './health';
+import { RouteIndex, routesOf } from './routes';
+import { createApiServer, SERVER_LIMITS, type ServerLimits } from './server';
+
+interface Methods {
+  httpHandler(req: ApiRequest, res: ServerResponse): Promise<void>;
+  parseQueryString(req: ApiRequest): { url: string; query: string };
+  prepare(req: ApiRequest, res: ServerResponse): Promise<void>;
+  sendError(req: ApiRequest, res: ServerResponse, error: unknown): void;
+  begin(req: ApiRequest, res: ServerResponse): void;
+  logExchange(req: ApiRequest, res: ServerResponse, startedAt: number): void;
+  updateRoutes(): void;
+}
+
+interface Vars {
+  server: Server;
+  closeServer(): Promise<void>;
+  index: RouteIndex;
+  origins: ReadonlySet<string>;
+  clientOf: (req: IncomingMessage) => Client;
+  isShuttingDown: boolean;
+}
+
+/** What moleculer-web gives us; the rest of it is replaced below. */
+interface Gateway {
+  routes: readonly object[];
+  actions: { rest(params: object, options: object): Promise<unknown> };
+  regenerateAllAutoAliases(): void;
+}
+
+interface Settings extends ServiceSettingSchema {
+  port?: number;
+  ip?: string;
+  limits: ServerLimits;
+  [setting: string]: unknown;
+}
+
+type Api = Service<Settings> & Methods & Vars & Gateway;
+
+/**
+ * Publishes the actions of this node over HTTP, on moleculer-web: its server, routing of calls and hooks; reading,
+ * answering and refusing requests are ours.
+ */
+const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
+  name: 'api',
+  mixins: [ApiGateway as unknown as Partial<ServiceSchema>],
+
+  settings: {
+    limits: SERVER_LIMITS,
+    optimizeOrder: false,
+    logRouteRegistration: null,
+    routes: [
+      {
+        path: '/',
+        mappingPolicy: 'restrict',
+        bodyParsers: false,
+        mergeParams: false,
+        logging: false,
+        onBeforeCall(this: Api, _ctx: Context, _route: object, req: ApiRequest, res: ServerResponse) {
+          return this.prepare(req, res);
+        },
+      },
+    ],
+  },
+
+  actions: {
+    // Traced without its URL: queries hold names of people.
+    rest: { auth: 'internal', tracing: { tags: { params: false }, spanName: 'HTTP request' } },
+    listAliases: false,
+    addRoute: false,
+    removeRoute: false,
+
+    live: action(checkLiveness, {
+      summary: 'Tell that the process answers',
+      rest: { method: 'GET', fullPath: '/health/live' },
+      auth: 'public',
+      handler: () => ({ status: 'ok' as const }),
+    }),
+
+    ready: action<typeof checkReadiness.params, typeof checkReadiness.returns, 'public', Api>(checkReadiness, {
+      summary: 'Tell whether requests can be served',
+      description: 'With 503, `databases` says which one cannot be reached.',
+      rest: { method: 'GET', fullPath: '/health/ready' },
+      auth: 'public',
+      async handler() {
+        const databases = await databaseStates(this.broker);
+        const isReady = this.broker.started && !Object.values(databases).includes('down');
+        if (!isReady) throw commonProblems.UNAVAILABLE({ members: { databases } });
+        return { status: 'ok' as const, databases };
+      },
+    }),
+  },
+
+  methods: {
+    /** Overridden: the server is ours. */
+    createServer(this: Api) {
+      const onRefusal = (refusal: object) => this.logger.info(refusal, 'A request could not be parsed');
+      const { server, close } = createApiServer(this.httpHandler as never, this.settings.limits, onRefusal);
+      Object.assign(this, { server, closeServer: close });
+    },
+
+    /** Overridden: everything that every request needs, and the only place where errors become answers. */
+    async httpHandler(req, res) {
+      const startedAt = performance.now();
+      res.once('close', () => this.logExchange(req, res, startedAt));
+      this.begin(req, res);
+      try {
+        if (req.headers.host === undefined) throw commonProblems.REQUEST_MALFORMED({ detail: 'Host is missing.' });
+        if (req.method === 'OPTIONS') {
+          const { url } = this.parseQueryString(req);
+          return answerOptions(req, res, this.index.allowed(url) ?? notFound());
+        }
+        await this.actions.rest({ req, res }, { requestID: req.requestId });
+      } catch (error) {
+        this.sendError(req, res, error);
+      }
+    },
+
+    begin(req, res) {
+      req.requestId = requestIdOf(req);
+      res.setHeader('X-Request-Id', req.requestId);
+      for (const [name, value] of SECURITY_HEADERS) res.setHeader(name, value);
+      allowOrigin(this.origins, req, res);
+    },
+
+    /** Overridden: the query stays raw until its route is known. */
+    parseQueryString(req) {
+      const target = req.url.startsWith('/') ? req.url : originForm(req.url);
+      const at = target.indexOf('?');
+      return at === -1 ? { url: target, query: '' } : { url: target.slice(0, at), query: target.slice(at + 1) };
+    },
+
+    /** Overridden: found by index, and never silently not. */
+    resolveAlias(this: Api, path: string, method: string) {
+      const found = this.index.find(path);
+      if (!this.broker.started && !(found && path.startsWith('/health/'))) throw commonProblems.UNAVAILABLE();
+      if (!found) throw commonProblems.NOT_FOUND();
+      const route = found.methods.get(method === 'HEAD' ? 'GET' : method);
+      if (!route) throw commonProblems.METHOD_NOT_ALLOWED();
+      return { alias: route, params: found.params };
+    },
+
+    /** What the action is told beside its parameters, and whether it is called at all. */
+    async prepare(req, res) {
+      const { $alias: route, $ctx: ctx } = req;
+      if (!route?.action) return;
+      const client = this.clientOf(req);
+      if (client.isSecure) res.setHeader('Strict-Transport-Security', HSTS);
+      ctx.meta.clientAddress = client.address;
+      await admit(req, res, route, authenticatorOf(this.broker));
+    },
+
+    /** Overridden: statuses and headers as the action's HTTP facts say. */
+    sendResponse(this: Api, req: ApiRequest, res: ServerResponse, data: unknown) {
+      if (this.isShuttingDown) res.setHeader('Connection', 'close');
+      if (req.$alias) sendAnswer(res, req.$alias, req.$ctx.meta, data);
+    },
+
+    /** Overridden: problem documents; what nobody foresaw is logged and says nothing of the inside. */
+    sendError(req, res, error) {
+      const answer = answerableFor(req, error);
+      if (answer.cause) {
+        const log = answer.isBug ? this.logger.error : this.logger.warn;
+        log({ err: answer.cause, requestId: req.requestId, route: req.$alias?.toString() }, `Answered ${answer.status}`);
+      }
+      if (res.headersSent || res.destroyed) return;
+      if (isProblem(error, commonProblems.METHOD_NOT_ALLOWED)) res.setHeader('Allow', this.index.allowed(req.parsedUrl) ?? '');
+      if (this.isShuttingDown) res.setHeader('Connection', 'close');
+      sendProblem(req, res, answer);
+      drain(req);
+    },
+
+    /** One line a request. Neither its URL nor its sender's address: both tell of people. */
+    logExchange(req, res, startedAt) {
+      const line = {
+        method: req.method,
+        route: req.$alias?.pattern ?? null,
+        status: res.statusCode,
+        ms: Math.round((performance.now() - startedAt) * 10) / 10,
+        requestId: req.requestId,
+        userId: req.identity?.id,
+        aborted: res.writableFinished ? undefined : true,
+      };
+      this.logger.info(line, 'request');
+    },
+
+    updateRoutes() {
+      const [gateway] = this.routes;
+      const aliases = [...docsRoutes(), ...routesOf(this.broker)].map(route => ({ ...route, route: gateway }));
+      this.index = new RouteIndex(aliases);
+    },
+  },
+
+  created() {
+    const { host, port, corsOrigins, trustedProxies } = configOf(this.broker);
+    this.settings.ip = host;
+    this.settings.port = port;
+    this.origins = originsOf(corsOrigins);
+    this.clientOf = clientReader(trustedProxies);
+    this.isShuttingDown = false;
+    this.updateRoutes();
+    // moleculer-web waits half a second after `$services.changed`; a service that is there is served at once.
+    this.regenerateAllAutoAliases = () => this.updateRoutes();
+  },
+
+  async stopped() {
+    this.isShuttingDown = true;
+    await this.closeServer();
+  },
+};
+
+export default ApiService;
+
+function notFound(): never {
+  throw commonProblems.NOT_FOUND();
+}
+
+/** The path of `GET http://host/path`, which servers must take (RFC 9112, section 3.2.2). */
+function originForm(target: string): string {
+  if (!URL.canParse(target)) return target;
+  const { pathname, search } = new URL(target);
+  return pathname + search;
+}

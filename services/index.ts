@@ -1,0 +1,23 @@
+import type { ServiceSchema } from 'moleculer';
+import type { NodeRole } from '../mixins/config';
+import api from './api/api.service';
+import notifications from './notifications/notifications.service';
+import auth from './users/auth.service';
+import companies from './users/companies.service';
+import teams from './users/teams.service';
+import users from './users/users.service';
+
+/** Every service, by the role that brings it. Written by hand: a bundler cannot follow a glob. */
+const services = {
+  users: [auth, users, companies, teams],
+  presence: [],
+  tasks: [],
+  'leave-requests': [],
+  notifications: [notifications],
+  api: [api],
+} as const satisfies Record<NodeRole, readonly unknown[]>;
+
+/** The services of a node that has these roles. */
+export function servicesOf(roles: readonly NodeRole[]): ServiceSchema[] {
+  return roles.flatMap(role => [...services[role]] as unknown as ServiceSchema[]);
+}

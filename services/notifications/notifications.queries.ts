@@ -1,0 +1,48 @@
+import { type Queryable, statement } from '../../mixins/db/statement';
+import type { DataOf } from '../../mixins/events/event';
+import type { notificationsSend } from './notifications.contract';
+
+interface Told {
+  companyId: string;
+  userIds: readonly string[];
+  kind: string;
+  channels: readonly string[];
+  /** JSON. */
+  params: string;
+  urgent: boolean;
+  dedupeKey: string;
+  sealed: string | null;
+  expiresAt: string | null;
+}
+
+/** Writes down what is to be told to whom, and by which channels; whoever was told under this key already is passed over. */
+export const insertNotifications = statement<Told>(
+  'notifications.insert',
+  `with told as (
+     insert into notifications (id, company_id, user_id, kind, params, urgent, dedupe_key, sealed, expires_at)
+     select uuidv7(), $companyId, user_id, $kind, $params, $urgent, $dedupeKey, $sealed, $expiresAt
+     from (select distinct unnest($userIds::uuid[]) as user_id order by 1)
+     on conflict (company_id, user_id, dedupe_key) do nothing
+     returning company_id, id
+   )
+   insert into deliveries (id, company_id, notification_id, channel)
+   select uuidv7(), told.company_id, told.id, channel from told cross join unnest($channels::text[]) as channel`,
+);
+
+const listAtWork = statement<{ companyId: string; role?: string; teamId?: string }, { id: string }>(
+  'notifications.listAtWork',
+  `select id from user_infos
+   where company_id = $companyId and status = 'ACTIVE' and removed_at is null
+     and ($role::text is null or role = $role) and ($teamId::uuid is null or $teamId = any(team_ids))`,
+);
+
+/**
+ * Ids of those whom a `notifications.send` means. People named are taken as they are: whoever is not known here yet is
+ * waited for. A team, a role and everyone are those at work as far as this node knows.
+ */
+export async function findRecipients(on: Queryable, asked: DataOf<typeof notificationsSend>): Promise<string[]> {
+  const { to, companyId } = asked;
+  if ('userIds' in to) return to.userIds;
+  const people = await listAtWork.all(on, { companyId, ...('everyone' in to ? {} : to) });
+  return people.map(({ id }) => id);
+}

@@ -1,0 +1,61 @@
+import type { ServiceBroker } from 'moleculer';
+import { audit } from '../../mixins/audit';
+import type { Transaction } from '../../mixins/db/transaction';
+import { record } from '../../mixins/events/record';
+import { notificationsSend } from '../notifications/notifications.contract';
+import { makeInvites } from './invites';
+import { setTeamsOf } from './memberships';
+import { removeUnusedLinks } from './sessions.queries';
+import { usersProblems, userUpdated } from './users.contract';
+import { type Person, toUserState, type UserRow, users } from './users.model';
+import { countOtherAdmins, getPerson } from './users.queries';
+import { isSameAddress, losesAdmin } from './users.rules';
+
+/**
+ * Changes a person who is locked, tells the other services and leaves an audit row. Without changes nothing happens.
+ * @param teamIds their teams from now on; undefined keeps them
+ */
+export async function changePerson(
+  tx: Transaction,
+  before: Person,
+  changes: Partial<UserRow>,
+  teamIds?: readonly string[],
+): Promise<Person> {
+  if (Object.keys(changes).length === 0 && teamIds === undefined) return before;
+  const { companyId, id } = before;
+  if (teamIds) await setTeamsOf(tx, companyId, id, teamIds);
+  // Whoever reads the new mailbox has proved nothing yet.
+  const isMoved = changes.email !== undefined && !isSameAddress(changes.email, before.email);
+  await tx.update(users, { companyId, id }, isMoved ? { ...changes, emailVerifiedAt: null } : changes);
+  return noteChange(tx, before);
+}
+
+/** Tells the other services what became of a person, and leaves an audit row. */
+export async function noteChange(tx: Transaction, before: Person): Promise<Person> {
+  const after = await getPerson(tx, before.companyId, before.id);
+  await record(tx, userUpdated, toUserState(after));
+  await audit(tx, { action: tx.ctx?.action?.name ?? 'users.update', subjectType: 'user', subjectId: after.id, before, after });
+  return after;
+}
+
+/** The company must be locked: else two could go at once. */
+export async function assertNotLastAdmin(tx: Transaction, before: Person, changes: Partial<UserRow>): Promise<void> {
+  if (!losesAdmin(before, changes)) return;
+  const { count } = await countOtherAdmins.one(tx, { companyId: before.companyId, id: before.id });
+  if (count === 0) throw usersProblems.USERS_LAST_ADMIN();
+}
+
+/** Sends a new link; the ones before lead nowhere any more. */
+export async function reinvite(broker: ServiceBroker, tx: Transaction, person: Person): Promise<void> {
+  const { companyId, id } = person;
+  await removeUnusedLinks.all(tx, { companyId, userId: id });
+  const invite = (await makeInvites(broker, tx, companyId, [person])).get(id);
+  await record(tx, notificationsSend, {
+    companyId,
+    kind: 'invite',
+    to: { userIds: [id] },
+    params: { expiresAt: invite?.expiresAt },
+    dedupeKey: `invite:${id}:${person.version}`,
+    sealed: invite?.sealed,
+  });
+}

@@ -1,0 +1,203 @@
+import { v7 as uuidv7 } from 'uuid';
+import { audit } from '../../mixins/audit';
+import { action } from '../../mixins/contract';
+import { type DomainService, domain } from '../../mixins/domain.mixin';
+import { record } from '../../mixins/events/record';
+import { likePattern } from '../../mixins/search';
+import { assertVersion } from '../../mixins/versions';
+import { getCompany, lockCompany } from './companies.queries';
+import { importPeople, planImport } from './import';
+import { parsePeople } from './import.rules';
+import { makeInvites } from './invites';
+import { setTeamsOf } from './memberships';
+import { closeSessionsOf } from './sessions';
+import { assertNotLastAdmin, changePerson, noteChange, reinvite } from './users.commands';
+import {
+  createUser,
+  deactivateUser,
+  getMe,
+  getUser,
+  importUsers,
+  listUsers,
+  reactivateUser,
+  updateMe,
+  updateUser,
+  userCreated,
+} from './users.contract';
+import { usersDomain } from './users.domain';
+import { toUserState, toVisible, users } from './users.model';
+import { getPerson, getVisiblePerson, listPeople, lockPerson, reactivatePerson } from './users.queries';
+
+const IMPORT_LIMIT = 5_000_000;
+const IMPORT_TIMEOUT = 60_000;
+
+const schema: DomainService = {
+  name: 'users',
+  mixins: domain(usersDomain, users),
+  actions: {
+    list: action(listUsers, {
+      summary: 'List the people of the company',
+      description: `People you may see whole are Users, all others Colleagues. Search, filters and order look only at
+        what you may read: \`role\`, \`status\` and e-mail addresses of Colleagues match nothing.`,
+      rest: 'GET /',
+      auth: 'authenticated',
+      async handler(ctx) {
+        const { companyId, id: me, role: myRole } = ctx.meta.user;
+        const { search, ...params } = ctx.params;
+        const pattern = search && likePattern(search);
+        const page = await listPeople[myRole].page(this.db, { ...params, pattern, companyId, me });
+        return { ...page, rows: page.rows.map(toVisible) };
+      },
+    }),
+
+    getMe: action(getMe, {
+      summary: 'Read your own account',
+      rest: 'GET /me',
+      auth: 'authenticated',
+      versioned: true,
+      async handler(ctx) {
+        return getPerson(this.db, ctx.meta.user.companyId, ctx.meta.user.id);
+      },
+    }),
+
+    get: action(getUser, {
+      summary: 'Read one person',
+      rest: 'GET /:id',
+      auth: 'authenticated',
+      versioned: true,
+      async handler(ctx) {
+        return toVisible(await getVisiblePerson(this.db, ctx.meta.user, ctx.params.id));
+      },
+    }),
+
+    updateMe: action(updateMe, {
+      summary: 'Change your own account',
+      rest: 'PATCH /me',
+      auth: 'authenticated',
+      versioned: true,
+      async handler(ctx) {
+        const { companyId, id } = ctx.meta.user;
+        return this.inTransaction(ctx, async tx => {
+          const before = await lockPerson(tx, companyId, id);
+          assertVersion(ctx, before);
+          return changePerson(tx, before, ctx.params);
+        });
+      },
+    }),
+
+    create: action(createUser, {
+      summary: 'Invite a person',
+      description: 'A mail with a link goes to the address; the link is valid for 7 days.',
+      rest: 'POST /',
+      auth: ['ADMIN'],
+      status: 201,
+      location: '/users/{id}',
+      versioned: true,
+      async handler(ctx) {
+        const { companyId } = ctx.meta.user;
+        const { teamIds = [], ...fields } = ctx.params;
+        return this.inTransaction(ctx, async tx => {
+          const { timeZone, locale } = await getCompany.one(tx, { companyId });
+          const id = uuidv7();
+          await tx.insert(users, { timeZone, locale, ...fields, id, companyId, status: 'INVITED' });
+          if (teamIds.length > 0) await setTeamsOf(tx, companyId, id, teamIds);
+          const person = await getPerson(tx, companyId, id);
+          const invites = await makeInvites(this.broker, tx, companyId, [person]);
+          await record(tx, userCreated, { ...toUserState(person), invite: invites.get(id) });
+          await audit(tx, { action: 'users.create', subjectType: 'user', subjectId: id, before: null, after: person });
+          return person;
+        });
+      },
+    }),
+
+    update: action(updateUser, {
+      summary: 'Change a person',
+      description: 'A change of role ends their sessions. An invited person whose address changes is invited again.',
+      rest: 'PATCH /:id',
+      auth: ['ADMIN'],
+      versioned: true,
+      async handler(ctx) {
+        const { companyId } = ctx.meta.user;
+        const { id, teamIds, ...changes } = ctx.params;
+        return this.inTransaction(ctx, async tx => {
+          if (changes.role) await lockCompany.one(tx, { companyId });
+          const before = await lockPerson(tx, companyId, id);
+          assertVersion(ctx, before);
+          await assertNotLastAdmin(tx, before, changes);
+          const after = await changePerson(tx, before, changes, teamIds);
+          if (after.role !== before.role) await closeSessionsOf(tx, { companyId, userId: id });
+          if (after.status === 'INVITED' && after.email !== before.email) await reinvite(this.broker, tx, after);
+          return after;
+        });
+      },
+    }),
+
+    deactivate: action(deactivateUser, {
+      summary: 'Lock a person out',
+      description: 'All of their sessions end. What they did is kept.',
+      rest: 'POST /:id/deactivate',
+      auth: ['ADMIN'],
+      versioned: true,
+      async handler(ctx) {
+        const { companyId } = ctx.meta.user;
+        return this.inTransaction(ctx, async tx => {
+          await lockCompany.one(tx, { companyId });
+          const before = await lockPerson(tx, companyId, ctx.params.id);
+          assertVersion(ctx, before);
+          if (before.status === 'DEACTIVATED') return before;
+          await assertNotLastAdmin(tx, before, { status: 'DEACTIVATED' });
+          await closeSessionsOf(tx, { companyId, userId: before.id });
+          return changePerson(tx, before, { status: 'DEACTIVATED' });
+        });
+      },
+    }),
+
+    reactivate: action(reactivateUser, {
+      summary: 'Let a person in again',
+      description: 'Whoever had not accepted the invitation yet is invited again.',
+      rest: 'POST /:id/reactivate',
+      auth: ['ADMIN'],
+      versioned: true,
+      async handler(ctx) {
+        const { companyId } = ctx.meta.user;
+        return this.inTransaction(ctx, async tx => {
+          const before = await lockPerson(tx, companyId, ctx.params.id);
+          assertVersion(ctx, before);
+          if (before.status !== 'DEACTIVATED') return before;
+          await reactivatePerson.one(tx, { companyId, id: before.id });
+          const after = await noteChange(tx, before);
+          if (after.status === 'INVITED') await reinvite(this.broker, tx, after);
+          return after;
+        });
+      },
+    }),
+
+    import: action(importUsers, {
+      summary: 'Invite many people from a CSV file',
+      description: `Columns: firstName, lastName, email, team, role, timeZone, locale, startsOn, phone; comma or semicolon;
+        UTF-8; at most 10,000 rows. Teams that the file names are made. With \`dryRun=true\` everything is checked and
+        nothing is changed (200). All rows are imported, or none.`,
+      rest: 'POST /import',
+      auth: ['ADMIN'],
+      status: 201,
+      otherStatus: 200,
+      location: '/users',
+      body: 'text/csv',
+      bodyLimit: IMPORT_LIMIT,
+      timeout: IMPORT_TIMEOUT,
+      query: ['dryRun'],
+      async handler(ctx) {
+        const { companyId } = ctx.meta.user;
+        const { people } = parsePeople(ctx.params.csv);
+        if (ctx.params.dryRun) {
+          ctx.meta.$statusCode = 200;
+          const { newTeams } = await planImport(this.db, companyId, people);
+          return { valid: people.length, teamsToCreate: newTeams };
+        }
+        return this.inTransaction(ctx, tx => importPeople(this.broker, tx, companyId, people));
+      },
+    }),
+  },
+};
+
+export default schema;

@@ -1,0 +1,12 @@
+import { describe } from 'vitest';
+import { describeDelivery } from './carrier-delivery';
+
+/**
+ * What is expected of every carrier, with everything around it real: databases, relays, groups, processes that die.
+ * @param carrierModule absolute path of a module that exports `makeCarrier`
+ */
+export function describeCarrier(name: string, carrierModule: string): void {
+  describe(`the ${name} carrier`, () => {
+    describeDelivery(carrierModule);
+  });
+}

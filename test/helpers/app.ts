@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Service, ServiceBroker } from 'moleculer';
+import { afterAll } from 'vitest';
+import type { Config } from '../../mixins/config';
+import type { LogOptions } from '../../mixins/logger';
+import { brokerOptions } from '../../moleculer.config';
+import { servicesOf } from '../../services';
+import { notificationsDomain } from '../../services/notifications/notifications.domain';
+import { usersDomain } from '../../services/users/users.domain';
+import { domainDatabase } from './database';
+
+export interface App {
+  broker: ServiceBroker;
+  /** `http://127.0.0.1:<port>` of the API. */
+  url: string;
+  config: Config;
+  /** Stops the broker; the folder and the databases stay until the file's end, for another start. */
+  stop(): Promise<void>;
+}
+
+const DOMAIN_DATABASES = [usersDomain, notificationsDomain];
+const running = new Set<App>();
+const folders: string[] = [];
+
+afterAll(async () => {
+  await Promise.all([...running].map(app => app.stop()));
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/**
+ * Starts the whole application in this process: all services, on a free port and databases of its own. Stopped at the
+ * end of the file, or before by `stop`.
+ * @param overrides replaces parts of the configuration; the `config` of a stopped app starts it again on the same data
+ * @param options `log` to look at what is logged; nothing is unless told
+ */
+export async function startApp(overrides: Partial<Config> = {}, options: { log?: LogOptions } = {}): Promise<App> {
+  const config = await testConfig(overrides);
+  const broker = new ServiceBroker(brokerOptions(config, { log: options.log ?? false }));
+  for (const schema of servicesOf(config.services)) broker.createService(schema);
+  try {
+    await broker.start();
+  } catch (error) {
+    await broker.stop();
+    throw error;
+  }
+  const app: App = {
+    broker,
+    url: urlOf(broker),
+    config,
+    async stop() {
+      if (running.delete(app)) await broker.stop();
+    },
+  };
+  running.add(app);
+  return app;
+}
+
+/** A complete configuration of embedded mode, with databases, a data folder and keys of its own. */
+export async function testConfig(overrides: Partial<Config> = {}): Promise<Config> {
+  const config: Config = {
+    mode: 'embedded',
+    services: ['users', 'notifications', 'api'],
+    host: '127.0.0.1',
+    port: 0,
+    dataDir: overrides.dataDir ?? dataFolder(),
+    databaseUrls: {},
+    appUrl: 'http://app.hiver.test',
+    mailFrom: 'Hiver <no-reply@hiver.test>',
+    smtpUrl: undefined,
+    corsOrigins: [],
+    trustedProxies: [],
+    jwt: { issuer: 'hiver', audience: 'hiver', privateKeys: undefined },
+    sealKeys: [{ id: 'test', key: randomBytes(32) }],
+    logLevel: 'info',
+    ...overrides,
+  };
+  const databaseUrls = { ...config.databaseUrls };
+  for (const domain of DOMAIN_DATABASES.filter(({ name }) => config.services.includes(name))) {
+    databaseUrls[domain.name] ??= await domainDatabase(domain);
+  }
+  return { ...config, databaseUrls };
+}
+
+function dataFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'hiver-app-'));
+  folders.push(folder);
+  return folder;
+}
+
+function urlOf(broker: ServiceBroker): string {
+  const api = broker.getLocalService('api') as (Service & { server: Server }) | undefined;
+  const address = api?.server.address() as AddressInfo | null | undefined;
+  return address ? `http://127.0.0.1:${address.port}` : '';
+}

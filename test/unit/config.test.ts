@@ -1,0 +1,125 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, Environment, parseConfig } from '../../mixins/config';
+
+const SEAL_KEYS = `a:${randomBytes(32).toString('base64url')}`;
+
+function problemsOf(environment: NodeJS.ProcessEnv): readonly string[] {
+  try {
+    parseConfig(environment);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe('parseConfig', () => {
+  it('makes an embedded configuration of an empty environment', () => {
+    expect(parseConfig({})).toMatchObject({
+      mode: 'embedded',
+      services: ['users', 'notifications', 'api'],
+      host: '127.0.0.1',
+      port: 3000,
+      dataDir: resolve('.data'),
+      smtpUrl: undefined,
+      corsOrigins: [],
+      trustedProxies: [],
+      sealKeys: [],
+      logLevel: 'info',
+    });
+  });
+
+  it('takes an empty variable as unset', () => {
+    expect(parseConfig({ PORT: '', HIVER_SERVICES: '', SMTP_URL: '' })).toEqual(parseConfig({}));
+  });
+
+  it('reads every kind of variable', () => {
+    const config = parseConfig({
+      HOST: '0.0.0.0',
+      PORT: '8080',
+      DATA_DIR: '/var/lib/hiver',
+      DATABASE_URL_USERS: 'postgres://u:p@db/hiver_users',
+      APP_URL: 'https://app.example.com/',
+      SMTP_URL: 'smtps://u:p@mail.example.com',
+      CORS_ORIGINS: 'https://a.example.com, https://b.example.com',
+      TRUSTED_PROXIES: '10.0.0.0/8,::1',
+      SEAL_KEYS,
+      LOG_LEVEL: 'debug',
+    });
+    expect(config).toMatchObject({
+      host: '0.0.0.0',
+      port: 8080,
+      dataDir: '/var/lib/hiver',
+      databaseUrls: { users: 'postgres://u:p@db/hiver_users' },
+      appUrl: 'https://app.example.com',
+      smtpUrl: 'smtps://u:p@mail.example.com',
+      corsOrigins: ['https://a.example.com', 'https://b.example.com'],
+      trustedProxies: ['10.0.0.0/8', '::1'],
+      logLevel: 'debug',
+    });
+    expect(config.sealKeys.map(({ id, key }) => [id, key.length])).toEqual([['a', 32]]);
+  });
+
+  it.each([
+    ['PORT', 'http'],
+    ['PORT', '65536'],
+    ['HIVER_SERVICES', 'users,payroll'],
+    ['DATABASE_URL_USERS', 'mysql://localhost/hiver'],
+    ['APP_URL', 'app.example.com'],
+    ['SMTP_URL', 'mail.example.com'],
+    ['CORS_ORIGINS', '*'],
+    ['TRUSTED_PROXIES', '10.0.0.0/99'],
+    ['SEAL_KEYS', 'a:short'],
+    ['LOG_LEVEL', 'loud'],
+    ['NODE_ENV', 'staging'],
+  ])('refuses %s=%s by its name', (name, value) => {
+    const [problem, ...others] = problemsOf({ [name]: value });
+    expect(problem).toMatch(new RegExp(`^${name} `));
+    expect(others).toEqual([]);
+  });
+
+  it('names everything that is wrong at once', () => {
+    const problems = problemsOf({ PORT: 'x', SMTP_URL: 'x', LOG_LEVEL: 'x', SEAL_KEYS: 'x' });
+    expect(problems.map(problem => problem.split(' ')[0]).sort()).toEqual(['LOG_LEVEL', 'PORT', 'SEAL_KEYS', 'SMTP_URL']);
+  });
+
+  it('never repeats the value of a secret', () => {
+    const secret = 'hunter2hunter2';
+    const problems = problemsOf({ SEAL_KEYS: `a:${secret}`, DATABASE_URL_USERS: `mysql://u:${secret}@db`, SMTP_URL: `http://${secret}` });
+    expect(problems).toHaveLength(3);
+    expect(problems.join()).not.toContain(secret);
+  });
+
+  it('refuses a mesh node without its databases and secrets, all named at once', () => {
+    expect(problemsOf({ HIVER_SERVICES: 'users,notifications,api' })).toEqual([
+      'DATABASE_URL_USERS is missing',
+      'DATABASE_URL_NOTIFICATIONS is missing',
+      'JWT_PRIVATE_KEYS is missing',
+      'SEAL_KEYS is missing',
+    ]);
+  });
+
+  it('asks a mesh node only for what its services need', () => {
+    expect(problemsOf({ HIVER_SERVICES: 'api' })).toEqual([]);
+    expect(problemsOf({ HIVER_SERVICES: 'notifications', SEAL_KEYS })).toEqual(['DATABASE_URL_NOTIFICATIONS is missing']);
+  });
+
+  it('listens on all addresses in a mesh', () => {
+    expect(parseConfig({ HIVER_SERVICES: 'api' })).toMatchObject({ mode: 'mesh', host: '0.0.0.0', services: ['api'] });
+  });
+});
+
+describe('.env.example', () => {
+  it('lists exactly the variables that are read, in their order', () => {
+    const listed = [...readFileSync('.env.example', 'utf8').matchAll(/^(\w+)=/gm)].map(([, name]) => name);
+    expect(listed).toEqual(Object.keys(Environment.shape));
+  });
+
+  it('says what each of them is for', () => {
+    const blocks = readFileSync('.env.example', 'utf8').trim().split('\n\n');
+    for (const block of blocks) expect(block).toMatch(/^# /);
+  });
+});
