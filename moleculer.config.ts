@@ -71,7 +71,7 @@ export default async function configure(this: Runner): Promise<BrokerOptions> {
   onStopSignal(() => this.broker?.stop());
   loadEnvFile();
   try {
-    const { config, stop } = await embed(parseConfig(process.env), console);
+    const { config, stop } = await embed(parseConfig({ ...process.env, HIVER_SERVICES: undefined }), console);
     const started = (broker: ServiceBroker) => void process.stdout.write(startScreen(broker, config));
     const options = { ...brokerOptions(config, { log: { pretty: true }, hot: this.flags?.hot, stopped: stop }), started };
     shieldFromEnvironment(options);

@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const START_TIMEOUT = 60_000;
@@ -56,6 +57,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const log = openSync(options.logFile, 'a');
   const command = [...(canPin ? ['taskset', '-c', SERVER_CORES] : []), process.execPath, ...options.args];
   const child = spawn(command[0] as string, command.slice(1), {
+    cwd: join(__dirname, '..'),
     stdio: ['ignore', log, log],
     env: { PATH: process.env.PATH, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: String(port), ...options.environment },
   });
@@ -126,7 +128,7 @@ export async function settle(servers: readonly Server[]): Promise<void> {
   for (let round = 0, before = used(); round < 120; round++) {
     await delay(500);
     const now = used();
-    if (now - before <= 20_000) return;
+    if (now - before <= 40_000) return;
     before = now;
   }
 }

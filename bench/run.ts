@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { type RunningPostgres, startPostgres } from '../mixins/embedded/postgres';
+import { scripts } from '../package.json';
 import { compare } from './check';
 import { load, measure, type ServerMeasurement } from './load';
 import { canPin, confine, leaveServerCore, memory, type Server, settle, startServer } from './processes';
@@ -41,7 +42,8 @@ const duration = Number(options.duration);
 const warmup = Number(options.warmup);
 
 const root = join(__dirname, '..');
-const APP_ARGS = [join(root, 'dist/start.js')];
+/** What `npm run start:production` gives to node. */
+const APP_ARGS = /\bnode (.+)$/.exec(scripts['start:production'])?.[1]?.split(' ') ?? [];
 const BARE_ARGS = [join(root, 'bench/bare.mjs')];
 /** The discard port, where nobody listens. */
 const NO_MAIL_SERVER = 'smtp://127.0.0.1:9';
@@ -60,8 +62,12 @@ const say = (text: string) => console.error(text);
 
 /** Undone in reverse order, whatever happens. */
 const cleanups: (() => unknown)[] = [];
-async function cleanUp(): Promise<void> {
-  for (let undo = cleanups.pop(); undo; undo = cleanups.pop()) await undo();
+let cleaning: Promise<void> | undefined;
+function cleanUp(): Promise<void> {
+  cleaning ??= (async () => {
+    for (let undo = cleanups.pop(); undo; undo = cleanups.pop()) await undo();
+  })();
+  return cleaning;
 }
 
 function build(): void {
@@ -227,6 +233,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 main()
   .catch((error: Error) => {
+    if (cleaning) return; // interrupted: the servers went away under it
     console.error(error.message);
     process.exitCode = 1;
   })

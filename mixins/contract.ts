@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { commonProblems, type FieldError, type ProblemFactory } from './errors';
 
 export const ROLES = ['ADMIN', 'MANAGER', 'EMPLOYEE'] as const;
-export const Role = z.enum(ROLES);
+export const Role = z.enum(ROLES, { error: `must be one of ${ROLES.join(', ')}` });
 export type Role = z.infer<typeof Role>;
 
 /** Who may call an action: anyone, only other services, whoever is signed in, or the roles named. */

@@ -8,7 +8,7 @@ import type { Table } from './db/model';
 import { eventLog } from './events/events.mixin';
 import type { ServiceEvents } from './events/handler';
 import { eventLogConstraints, eventLogMigrations } from './events/migrations';
-import { idempotencyMigration } from './idempotency/answers';
+import { idempotencyMigration, purgeIdempotencyKeys } from './idempotency/answers';
 import { searchMigration } from './search';
 
 type This<Methods, Vars> = Service & DbMethods & DbVars & Methods & Vars;
@@ -44,5 +44,5 @@ export function domain<Row extends object>(domain: DomainDatabase, main: Table<R
     migrations: allMigrations(domain),
     constraints: { ...eventLogConstraints, ...domain.constraints },
   };
-  return [db(complete, main), eventLog(complete), endedSessions()];
+  return [db(complete, main), eventLog(complete, { purges: [purgeIdempotencyKeys, ...(domain.purges ?? [])] }), endedSessions()];
 }

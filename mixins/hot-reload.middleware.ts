@@ -117,13 +117,15 @@ function refresh(broker: ServiceBroker): void {
 async function replace(broker: ServiceBroker, files: readonly string[]): Promise<string[]> {
   const old = broker.services.filter(service => files.includes((service as LoadedService).__filename ?? ''));
   await Promise.all(old.map(service => broker.destroyService(service)));
-  const names = files.filter(file => existsSync(file)).flatMap(file => {
-    try {
-      return [broker.loadService(file).name];
-    } catch {
-      return []; // the broker has said what is wrong; the other services come back all the same
-    }
-  });
+  const names = files
+    .filter(file => existsSync(file))
+    .flatMap(file => {
+      try {
+        return [broker.loadService(file).name];
+      } catch {
+        return []; // the broker has said what is wrong; the other services come back all the same
+      }
+    });
   await broker.waitForServices(names, 10_000, 20, { ...broker.logger, info: () => undefined });
   return names;
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { migration } from '../db/migrations';
+import { purgeWhere } from '../db/purge-rule';
 import { type Queryable, statement } from '../db/statement';
 import { commonProblems } from '../errors';
 
@@ -64,11 +65,6 @@ const noteFailure = statement<Subject, { seconds: number | null }>(
   ) as seconds`,
 );
 
-const removeOldFailures = statement(
-  'throttle.removeOldFailures',
-  `delete from login_failures where last_failed_at < now() - interval '15 minutes'`,
-);
-
 /**
  * Before a password is looked at, and again when it was right: a burst of parallel guesses may have used the limit up
  * meanwhile, and then the answer must not tell that one of them was right.
@@ -94,9 +90,7 @@ export async function recordFailure(on: Queryable, attempt: Attempt): Promise<vo
 }
 
 /** Deletes failures that count no more. */
-export async function purgeLoginFailures(on: Queryable): Promise<void> {
-  await removeOldFailures.all(on, {});
-}
+export const purgeLoginFailures = purgeWhere('login_failures', "last_failed_at < now() - interval '15 minutes'");
 
 function subjectsOf({ email, clientAddress }: Attempt): Subject[] {
   const account = { subject: digest(`account:${email.trim().toLowerCase()}`), most: FAILURE_LIMITS.account };

@@ -9,6 +9,7 @@ import { closeDatabase, type Database, openDatabase } from './database';
 import type { ConstraintProblems } from './errors';
 import type { Migration } from './migrations';
 import { modelOf, type Table } from './model';
+import type { PurgeRule } from './purge-rule';
 import type { Transaction } from './transaction';
 
 /** What a service finds on `this` once it has a database. */
@@ -30,6 +31,8 @@ export interface DomainDatabase {
   name: Domain;
   migrations: readonly Migration[];
   constraints: ConstraintProblems;
+  /** What the daily purge deletes beside the tables that all domains have. */
+  purges?: readonly PurgeRule[];
 }
 
 /**

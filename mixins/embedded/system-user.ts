@@ -45,13 +45,13 @@ function idsOf(name: string): SystemUser | undefined {
 }
 
 /**
- * Makes sure that PostgreSQL's user can walk to the folders.
- * @throws {StartError} naming the first folder on the way that is closed to it
+ * Makes sure that PostgreSQL's user can walk to the folders, and run the programs.
+ * @throws {StartError} naming the first one on the way that is closed to it
  */
-export function assertReachable(folders: readonly string[], user: SystemUser): void {
+export function assertReachable(paths: readonly string[], user: SystemUser): void {
   if (user.uid === undefined) return;
-  const script = 'for folder; do [ -x "$folder" ] || { echo "$folder"; exit 1; }; done';
-  const { status, stdout } = spawnSync('/bin/sh', ['-c', script, 'sh', ...folders.flatMap(withParents)], {
+  const script = 'for path; do [ -x "$path" ] || { echo "$path"; exit 1; }; done';
+  const { status, stdout } = spawnSync('/bin/sh', ['-c', script, 'sh', ...paths.flatMap(withParents)], {
     ...user,
     encoding: 'utf8',
     cwd: '/',
@@ -59,12 +59,12 @@ export function assertReachable(folders: readonly string[], user: SystemUser): v
   if (status === 0) return;
   const closed = stdout.trim();
   throw new StartError(
-    `The folder ${closed} is closed to PostgreSQL, which does not run as root but as user ${user.uid}.\n` +
+    `${closed} is closed to PostgreSQL, which does not run as root but as user ${user.uid}.\n` +
       `Open it (chmod o+x ${closed}), or move the project and DATA_DIR to a place that this user can reach.`,
   );
 }
 
-function withParents(folder: string): string[] {
-  const parent = dirname(folder);
-  return parent === folder ? [folder] : [...withParents(parent), folder];
+function withParents(path: string): string[] {
+  const parent = dirname(path);
+  return parent === path ? [path] : [...withParents(parent), path];
 }

@@ -104,6 +104,6 @@ export class EmbeddedCarrier implements Carrier {
   #tell(attached: AttachedLog, { logId, end }: LogState): void {
     if (attached.known?.logId === logId && attached.known.end === end) return;
     attached.known = { logId, end };
-    for (const readers of this.#readers.values()) readers.get(attached.outbox)?.wake();
+    for (const readers of this.#readers.values()) readers.get(attached.outbox)?.wake({ logId, end });
   }
 }

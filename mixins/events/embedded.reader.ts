@@ -2,7 +2,7 @@ import type { ServiceBroker } from 'moleculer';
 import { type CarriedEvent, type Group, isOffsetMoved } from './carrier';
 import { Loop } from './loop';
 import { Offsets } from './offsets';
-import type { Outbox, StampedRow } from './outbox';
+import type { LogState, Outbox, StampedRow } from './outbox';
 
 /** Milliseconds between looks when nobody wakes it. */
 const LOOK_EVERY = 60_000;
@@ -20,6 +20,8 @@ export class Reader {
   readonly #loop = new Loop(() => this.#work());
   readonly #offsets: Offsets;
   #isLoaded = false;
+  /** Newest state of the log that is known; always younger than the offsets. */
+  #log: LogState | undefined;
   /** Everything up to here was looked at; the offsets lag behind it over rows without interest. */
   #cursor = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
@@ -38,7 +40,9 @@ export class Reader {
     this.#loop.start();
   }
 
-  wake(): void {
+  /** The log has got this far. */
+  wake(log: LogState): void {
+    if (this.#log) this.#log = log;
     this.#loop.wake();
   }
 
@@ -76,7 +80,8 @@ export class Reader {
   /** Returns whether there may be more. */
   async #readPage(): Promise<boolean> {
     if (!this.#isLoaded) await this.#load();
-    const log = await this.outbox.state();
+    this.#log ??= await this.outbox.state();
+    const log = this.#log;
     if (await this.#offsets.adoptLog(this.group.connections, log)) {
       this.#isLoaded = false;
       return true;
@@ -91,6 +96,7 @@ export class Reader {
   }
 
   async #load(): Promise<void> {
+    this.#log = undefined;
     await this.#offsets.load(this.group.connections);
     this.#cursor = 0;
     this.#isLoaded = true;

@@ -1,5 +1,6 @@
 import type { Service, ServiceBroker } from 'moleculer';
 import { closeDatabase, type Database } from '../db/database';
+import type { PurgeRule } from '../db/purge-rule';
 import type { Carrier, Subscription } from './carrier';
 import { closeCarrier, openCarrier } from './carriers';
 import { Connections } from './connections';
@@ -10,7 +11,7 @@ import { Lease } from './lease';
 import { Loop } from './loop';
 import { Outbox } from './outbox';
 import { ParkedEvents } from './parked-events';
-import { type PurgeRule, purge } from './purge';
+import { purge } from './purge';
 import { Relay } from './relay';
 import { DEFAULT_RETENTION, type Retention } from './retention';
 import { OUTBOX, onBell, PARKING } from './wake';

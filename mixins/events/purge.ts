@@ -1,5 +1,6 @@
 import type { ServiceBroker } from 'moleculer';
 import pg from 'pg';
+import type { PurgeRule } from '../db/purge-rule';
 import { type Queryable, type Statement, statement } from '../db/statement';
 import { columnTypes } from '../db/types';
 import type { Carrier } from './carrier';
@@ -9,9 +10,6 @@ import type { Retention } from './retention';
 // Any number will do, as long as every instance takes the same one. Advisory locks are per database.
 const PURGE_LOCK = 4_120_918;
 const BATCH = 5_000;
-
-/** Deletes up to `limit` rows that are no longer needed, and returns how many. */
-export type PurgeRule = (on: Queryable, limit: number) => Promise<number>;
 
 type Purged = { deleted: number };
 type Days = { days: number; limit: number };

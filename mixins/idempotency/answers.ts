@@ -1,4 +1,5 @@
 import { migration } from '../db/migrations';
+import { purgeWhere } from '../db/purge-rule';
 import { type Queryable, statement } from '../db/statement';
 
 /** A key belongs to one person and one action: somebody else's is another key. */
@@ -90,11 +91,6 @@ const setAnswer = statement<Scope & AnswerText>(
   where ${SCOPE}`,
 );
 
-const removeOldKeys = statement(
-  'idempotency.removeOldKeys',
-  `delete from idempotency_keys where created_at <= now() - interval '24 hours'`,
-);
-
 /** Writes the answer to a key that this transaction has claimed. */
 export async function keepAnswer(on: Queryable, scope: Scope, { status, result, problem, isSecret }: Answer): Promise<void> {
   await setAnswer.all(on, {
@@ -107,6 +103,4 @@ export async function keepAnswer(on: Queryable, scope: Scope, { status, result, 
 }
 
 /** Deletes keys whose answers are not given again any more: those older than 24 hours. */
-export async function purgeIdempotencyKeys(on: Queryable): Promise<void> {
-  await removeOldKeys.all(on, {});
-}
+export const purgeIdempotencyKeys = purgeWhere('idempotency_keys', "created_at <= now() - interval '24 hours'");

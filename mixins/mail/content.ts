@@ -45,21 +45,25 @@ export function plain(text: string): string {
  * does not know is shown as UTC.
  */
 export function formatInstant(instant: string, timeZone: string, locale: Locale): string {
-  const format = (zone: string) =>
-    new Intl.DateTimeFormat(locale === 'fr' ? 'fr-FR' : 'en-GB', {
+  const parts = formatIn(timeZone, locale).formatToParts(new Date(instant));
+  // French counts the first of the month, and no other day; Intl does not.
+  return parts.map(({ type, value }) => (locale === 'fr' && type === 'day' && value === '1' ? '1er' : value)).join('');
+}
+
+function formatIn(timeZone: string, locale: Locale): Intl.DateTimeFormat {
+  try {
+    return new Intl.DateTimeFormat(locale === 'fr' ? 'fr-FR' : 'en-GB', {
       weekday: 'long',
       day: 'numeric',
       month: 'long',
       year: 'numeric',
       hour: '2-digit',
       minute: '2-digit',
-      timeZone: zone,
+      timeZone,
       timeZoneName: 'short',
-    }).format(new Date(instant));
-  try {
-    return format(timeZone);
+    });
   } catch {
-    return format('UTC');
+    return formatIn('UTC', locale);
   }
 }
 

@@ -45,7 +45,7 @@ function fill(template: string, data: unknown): string {
 /** Sends an error as a problem document. */
 export function sendProblem(req: ApiRequest, res: ServerResponse, answer: Answerable): void {
   res.statusCode = answer.status;
-  setHeaders(res, req.$ctx?.meta);
+  setHeaders(res, (req as Partial<ApiRequest>).$ctx?.meta);
   if (answer.retryAfter !== undefined) res.setHeader('Retry-After', String(Math.max(1, Math.ceil(answer.retryAfter))));
   if (answer.status === 401)
     res.setHeader('WWW-Authenticate', req.headers.authorization ? 'Bearer error="invalid_token"' : 'Bearer');

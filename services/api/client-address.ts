@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -22,7 +23,9 @@ export function clientReader(trustedProxies: readonly string[]): (req: IncomingM
     ranges.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits));
 
   return req => {
-    let client = parse(req.socket.remoteAddress);
+    const { remoteAddress } = req.socket;
+    if (ranges.length === 0 && isIPv4(remoteAddress ?? '')) return { address: remoteAddress, isSecure: false };
+    let client = parse(remoteAddress);
     if (!client || !isTrusted(client)) return { address: client && shorten(client), isSecure: false };
     const hops = String(req.headers['x-forwarded-for'] ?? '').split(',');
     for (const hop of hops.reverse()) {

@@ -11,7 +11,8 @@ export interface ApiRequest extends IncomingMessage {
   parsedUrl: string;
   /** The raw query, behind the question mark. */
   query: string;
-  $ctx?: Context<unknown, Meta>;
+  /** Not there yet when a request is refused before it is looked up. */
+  $ctx: Context<unknown, Meta>;
   $alias?: Route;
   /** What the action is called with; until the request is prepared, the path's parameters. */
   $params: Record<string, unknown>;

@@ -1,10 +1,10 @@
 import type { UserStatus } from '../users/users.contract';
 import { findKind } from './notifications.rules';
 
-export type DeliveryStatus = 'PENDING' | 'SENT' | 'FAILED' | 'DEAD' | 'SUPPRESSED';
+type DeliveryStatus = 'PENDING' | 'SENT' | 'FAILED' | 'DEAD' | 'SUPPRESSED';
 
 /** Why something was not told after all. `PERSON_ACTIVE`: an invitation that was accepted meanwhile. */
-export type SuppressionReason =
+type SuppressionReason =
   | 'EXPIRED'
   | 'PERSON_UNKNOWN'
   | 'PERSON_REMOVED'

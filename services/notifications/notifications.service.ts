@@ -6,7 +6,10 @@ import type { Transaction } from '../../mixins/db/transaction';
 import { type DomainService, domain } from '../../mixins/domain.mixin';
 import { reaction } from '../../mixins/events/reaction';
 import { createMailer, MAIL_CONNECTIONS, type Mailer } from '../../mixins/mail/mailer';
-import { userCreated } from '../users/users.contract';
+import { replica } from '../../mixins/replica.mixin';
+import { companyCreated, companyUpdated } from '../users/companies.contract';
+import { teamCreated, teamUpdated } from '../users/teams.contract';
+import { userCreated, userUpdated } from '../users/users.contract';
 import { DeliveryJob } from './deliveries.job';
 import { deliverByMail } from './mail.channel';
 import { notificationsSend } from './notifications.contract';
@@ -27,7 +30,14 @@ interface NotificationsVars {
 
 const schema: DomainService<NotificationsMethods, NotificationsVars> = {
   name: 'notifications',
-  mixins: domain(notificationsDomain, notifications),
+  mixins: [
+    ...domain(notificationsDomain, notifications),
+    replica({
+      people: [userCreated, userUpdated],
+      teams: [teamCreated, teamUpdated],
+      companies: [companyCreated, companyUpdated],
+    }),
+  ],
 
   events: {
     'users.create': reaction(userCreated, {

@@ -16,16 +16,15 @@ const MAX_ERRORS = 100;
 const MAX_ECHO = 40;
 
 const NewPerson = createUser.params.omit({ teamIds: true });
-const { timeZone: TimeZone } = NewPerson.shape;
 
-/** A row, by the rules of `POST /users`; the time zone is looked at apart. */
-const Row = NewPerson.omit({ timeZone: true }).extend({
+/** A row, by the rules of `POST /users`. */
+const Row = NewPerson.extend({
   role: NewPerson.shape.role.default('EMPLOYEE'),
   team: TeamName.optional(),
 });
 
 /** Somebody as a row of a file describes them; `line` is the first line of that row, the header being line 1. */
-export type ImportedPerson = z.output<typeof Row> & { timeZone?: z.output<typeof TimeZone>; line: number };
+export type ImportedPerson = z.output<typeof Row> & { line: number };
 
 const COLUMNS = ['firstName', 'lastName', 'email', 'team', 'role', 'timeZone', 'locale', 'startsOn', 'phone'] as const;
 type Column = (typeof COLUMNS)[number];
@@ -189,25 +188,23 @@ function readHeader(header: CsvRecord | undefined, faults: Faults): (Column | un
 
 function readRows(rows: readonly CsvRecord[], columns: readonly (Column | undefined)[], faults: Faults): ImportedPerson[] {
   const lineOfEmail = new Map<string, number>();
-  const checkTimeZone = remembering(name => TimeZone.safeParse(name));
   const people: ImportedPerson[] = [];
   for (const { line, cells } of rows) {
     if (cells.length !== columns.length) {
       faults.add(line, null, `must have ${columns.length} cells, as the header does, and has ${cells.length}`);
       continue;
     }
-    const { timeZone, ...rest } = byColumn(cells, columns);
-    const row = Row.safeParse(rest);
-    const zone = checkTimeZone(timeZone);
-    const wrong = onePerField([...(row.error?.issues ?? []), ...(zone.error?.issues ?? []).map(inTimeZone)]);
+    const cellsByColumn = byColumn(cells, columns);
+    const row = Row.safeParse(cellsByColumn);
+    const wrong = onePerField(row.error?.issues ?? []);
     if (!wrong.has('email')) {
-      const email = rest.email?.toLowerCase() ?? '';
+      const email = cellsByColumn.email?.toLowerCase() ?? '';
       const first = lineOfEmail.get(email);
       if (first === undefined) lineOfEmail.set(email, line);
       else wrong.set('email', `must be unique in the file, and stands in line ${first} already`);
     }
     for (const [field, message] of wrong) faults.add(line, field, message);
-    if (row.success && zone.success) people.push({ ...row.data, timeZone: zone.data, line });
+    if (row.success) people.push({ ...row.data, line });
   }
   return people;
 }
@@ -222,24 +219,10 @@ function byColumn(cells: readonly string[], columns: readonly (Column | undefine
   return row;
 }
 
-function inTimeZone(issue: z.core.$ZodIssue): z.core.$ZodIssue {
-  return { ...issue, path: ['timeZone'] };
-}
-
 function onePerField(issues: readonly z.core.$ZodIssue[]): Map<string | null, string> {
   const first = new Map<string | null, string>();
   for (const { field, message } of toFieldErrors(issues)) {
     if (!first.has(field)) first.set(field, message);
   }
   return first;
-}
-
-/** A file names few time zones, and looking one up takes 30 µs. */
-function remembering<T>(check: (name: string | undefined) => T): (name: string | undefined) => T {
-  const known = new Map<string | undefined, T>();
-  return name => {
-    const result = known.get(name) ?? check(name);
-    known.set(name, result);
-    return result;
-  };
 }

@@ -1,3 +1,4 @@
+import { type PurgeRule, purgeWhere } from '../../mixins/db/purge-rule';
 import { statement } from '../../mixins/db/statement';
 import type { Person } from './users.model';
 
@@ -138,10 +139,9 @@ export const lockAddress = statement<{ email: string }>(
   "select pg_advisory_xact_lock(hashtextextended('sign-up ' || lower($email::text), 0))",
 );
 
-/** What nobody can use any more: expired tokens, sessions without any, links long past. */
-export const purgeSessions = statement<Record<string, never>>(
-  'sessions.purge',
-  `with tokens as (delete from refresh_tokens where expires_at < now() - interval '1 day'),
-   links as (delete from link_tokens where expires_at < now() - interval '30 days')
-   delete from sessions s where s.last_used_at < now() - interval '31 days'`,
-);
+/** What nobody can use any more. A session outlives its last refresh token, which lives 30 days. */
+export const sessionPurges: readonly PurgeRule[] = [
+  purgeWhere('refresh_tokens', "expires_at < now() - interval '1 day'"),
+  purgeWhere('link_tokens', "expires_at < now() - interval '30 days'"),
+  purgeWhere('sessions', "last_used_at < now() - interval '32 days'"),
+];

@@ -32,9 +32,12 @@ export async function changePerson(
 
 /** Tells the other services what became of a person, and leaves an audit row. */
 export async function noteChange(tx: Transaction, before: Person): Promise<Person> {
-  const after = await getPerson(tx, before.companyId, before.id);
+  const { companyId, id } = before;
+  const after = await getPerson(tx, companyId, id);
   await record(tx, userUpdated, toUserState(after));
-  await audit(tx, { action: tx.ctx?.action?.name ?? 'users.update', subjectType: 'user', subjectId: after.id, before, after });
+  // Where nobody is signed in, the person proved by a link who they are.
+  const by = tx.ctx?.meta.user ? undefined : { companyId, userId: id };
+  await audit(tx, { action: tx.ctx?.action?.name ?? 'users.update', subjectType: 'user', subjectId: id, before, after, by });
   return after;
 }
 

@@ -1,8 +1,9 @@
-import { throttleMigration } from '../../mixins/auth/throttle';
+import { purgeLoginFailures, throttleMigration } from '../../mixins/auth/throttle';
 import type { DomainDatabase } from '../../mixins/db/db.mixin';
 import { authProblems } from './auth.contract';
 import companiesPeopleTeams from './migrations/0001-companies-people-teams';
 import sessionsLinks from './migrations/0002-sessions-links';
+import { sessionPurges } from './sessions.queries';
 import { teamsProblems } from './teams.contract';
 import { usersProblems } from './users.contract';
 
@@ -10,6 +11,7 @@ import { usersProblems } from './users.contract';
 export const usersDomain: DomainDatabase = {
   name: 'users',
   migrations: [companiesPeopleTeams, sessionsLinks, throttleMigration],
+  purges: [purgeLoginFailures, ...sessionPurges],
   constraints: {
     users_company_email_key: usersProblems.USERS_EMAIL_TAKEN,
     users_verified_email_key: authProblems.AUTH_EMAIL_TAKEN,

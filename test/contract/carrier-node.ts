@@ -13,7 +13,7 @@ import { useCarrier } from '../../mixins/events/carriers';
 import { type Envelope, event } from '../../mixins/events/event';
 import { eventLog } from '../../mixins/events/events.mixin';
 import type { Hub } from '../../mixins/events/hub';
-import { hubOf } from '../../mixins/events/hubs';
+import { hubOf, listHubs } from '../../mixins/events/hubs';
 import { eventLogConstraints, eventLogMigrations } from '../../mixins/events/migrations';
 import { reaction } from '../../mixins/events/reaction';
 import { record } from '../../mixins/events/record';
@@ -103,6 +103,8 @@ export interface NodeOptions {
   retention?: Partial<Retention>;
   /** Only the owner's services, or only the follower's. */
   only?: 'owner' | 'follower';
+  /** A topic that the follower does not follow. */
+  without?: string;
   log?: ServiceBroker['options']['logger'];
 }
 
@@ -128,8 +130,12 @@ export class Node {
     const { makeCarrier } = (await import(options.carrierModule)) as CarrierModule;
     useCarrier(broker, makeCarrier(broker, run));
     if (only !== 'follower') broker.createService(ownerService(options));
-    if (only !== 'owner') for (const service of followerServices(options)) broker.createService(service);
+    for (const service of only === 'owner' ? [] : followerServices(options)) {
+      if (options.without) delete service.events?.[options.without];
+      broker.createService(service);
+    }
     await broker.start();
+    for (const { database } of listHubs(broker)) await database.whenReady();
     return new Node(broker);
   }
 

@@ -49,8 +49,6 @@ export class Probe {
   async start(options: Partial<NodeOptions> = {}): Promise<Node> {
     const node = await Node.start({ urls: this.urls, carrierModule: this.carrierModule, run: this.run, ...options });
     nodes.add(node);
-    await node.owner.database.whenReady();
-    await node.follower.database.whenReady();
     return node;
   }
 
@@ -80,6 +78,11 @@ export class Probe {
   async count(database: 'owner' | 'follower', from: string): Promise<number> {
     const { rows } = await this[database].query<{ count: number }>(`select count(*)::int as count from ${from}`);
     return rows[0]!.count;
+  }
+
+  /** Lets the time pass that a dead relay's lease lasts. */
+  async expireLease(): Promise<void> {
+    await this.owner.query(`update relay_lease set expires_at = '-infinity'`);
   }
 
   /** Moves what was recorded, and when the envelopes say that it happened, into the past. */

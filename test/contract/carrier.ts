@@ -1,5 +1,8 @@
 import { describe } from 'vitest';
+import { describeCrashes } from './carrier-crashes';
 import { describeDelivery } from './carrier-delivery';
+import { describeFailures } from './carrier-failures';
+import { describeOperations } from './carrier-operators';
 
 /**
  * What is expected of every carrier, with everything around it real: databases, relays, groups, processes that die.
@@ -8,5 +11,8 @@ import { describeDelivery } from './carrier-delivery';
 export function describeCarrier(name: string, carrierModule: string): void {
   describe(`the ${name} carrier`, () => {
     describeDelivery(carrierModule);
+    describeFailures(carrierModule);
+    describeOperations(carrierModule);
+    describeCrashes(carrierModule);
   });
 }

@@ -26,7 +26,7 @@ export class MailServer {
   /** Recipients of every mail whose DATA arrived, taken or not. */
   readonly tried: string[] = [];
   onRecipient: (address: string) => 'accept' | number = () => 'accept';
-  onMail: (address: string) => Reaction = () => 'accept';
+  onMail: (address: string) => Reaction | Promise<Reaction> = () => 'accept';
   #server: SMTPServer | undefined;
   #sockets = new Set<Socket>();
   #port = 0;
@@ -88,7 +88,7 @@ export class MailServer {
     const parsed = await simpleParser(stream as never);
     const to = session.envelope.rcptTo[0]?.address ?? '';
     this.tried.push(to);
-    const reaction = this.onMail(to);
+    const reaction = await this.onMail(to);
     if (reaction === 'hang') return;
     if (typeof reaction === 'number') return answer(reaction, callback);
     this.received.push({ to, messageId: parsed.messageId ?? '', parsed });

@@ -13,7 +13,7 @@ const folders: string[] = [];
 afterEach(async () => {
   for (const child of started) child.kill('SIGKILL');
   for (const folder of folders.splice(0)) {
-    const pid = postgresOf(folder);
+    const pid = postgresOf(folder) ?? postgresOf(join(folder, 'data'));
     if (pid && isAlive(pid)) process.kill(pid, 'SIGQUIT');
     await until(() => !pid || !isAlive(pid));
     rmSync(folder, { recursive: true, force: true });
@@ -38,12 +38,11 @@ export class Running {
   readonly #child: ChildProcess;
   output = '';
 
-  constructor(environment: NodeJS.ProcessEnv, user: { uid?: number; gid?: number } = {}) {
-    this.#child = spawn(process.execPath, ['dist/start.js'], {
-      env: { PATH: process.env.PATH, PORT: '0', ...environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...user,
-    });
+  /** @param how another user, other arguments of node or another folder than `npm start` has */
+  constructor(environment: NodeJS.ProcessEnv, how: { uid?: number; gid?: number; args?: string[]; cwd?: string } = {}) {
+    const { args = ['dist/start.js'], ...options } = how;
+    const env = { PATH: process.env.PATH, PORT: '0', ...environment };
+    this.#child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'], ...options });
     started.add(this.#child);
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', text => {

@@ -474,7 +474,7 @@ describe('a kept answer', () => {
     await ask(old, 'k1', 'purged');
     await ask(young, 'k1', 'kept');
     await age.all(database(), { userId: old.id, by: '24 hours 1 second' });
-    await purgeIdempotencyKeys(database());
+    await purgeIdempotencyKeys(database(), 100);
     const left = await statement<object, { userId: string }>('test.left', 'select user_id as "userId" from idempotency_keys').all(
       database(),
       {},

@@ -8,6 +8,7 @@ import { testConfig } from '../helpers/app';
 import { MailServer } from '../helpers/mail-server';
 import { readMails } from '../helpers/mails';
 import { NotificationsDatabase } from '../helpers/notifications';
+import type { NodeInput } from '../helpers/notifications-node';
 import { until } from '../helpers/until';
 
 const MAILS = 100;
@@ -24,7 +25,8 @@ async function startNode(config: Config): Promise<ChildProcess> {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   nodes.add(node);
-  node.stdin?.end(JSON.stringify(config));
+  const input: NodeInput = { config };
+  node.stdin?.end(JSON.stringify(input));
   await once(node.stdout!, 'data');
   return node;
 }

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Service } from 'moleculer';
+import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { sealLink } from '../../mixins/auth/seal';
 import type { DeliveryJob } from '../../services/notifications/deliveries.job';
 import { type App, startApp } from '../helpers/app';
@@ -307,6 +308,31 @@ describe('deliveries shared by instances', () => {
     app = await startApp(app.config);
     await settled(id, 'SENT');
     expect(server.received).toHaveLength(1);
+    await server.stop();
+  });
+});
+
+describe('deliveries while the database is away', () => {
+  it('go out once, and are noted when it is back', async () => {
+    const server = await MailServer.start();
+    await start({ smtpUrl: server.url });
+    const admin = new pg.Client({ connectionString: inject('adminUrl') });
+    await admin.connect();
+    const name = new URL(app.config.databaseUrls.notifications!).pathname.slice(1);
+    const id = await db.addNotification((await db.addPerson()).id);
+    server.onMail = async () => {
+      await admin.query(`alter database ${pg.escapeIdentifier(name)} allow_connections false`);
+      await admin.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [name]);
+      return 'accept' as const;
+    };
+    const at = await until(() => server.received.length === 1 && Date.now());
+    await until(() => Date.now() > at + 500);
+    await admin.query(`alter database ${pg.escapeIdentifier(name)} allow_connections true`);
+    await admin.end();
+    expect(await settled(id, 'SENT', 15_000)).toMatchObject({ tries: 1 });
+    server.onMail = () => 'accept';
+    await settled(await db.addNotification((await db.addPerson()).id), 'SENT', 15_000);
+    expect(server.received).toHaveLength(2);
     await server.stop();
   });
 });

@@ -115,7 +115,7 @@ describe('purgeLoginFailures', () => {
     await fail(1);
     await age('16 minutes');
     await fail(1, { email: 'sacha@example.com', clientAddress: '192.0.2.9' });
-    await purgeLoginFailures(db);
+    await purgeLoginFailures(db, 100);
     const { count } = await statement<object, { count: number }>('test.count', 'select count(*) from login_failures').one(db, {});
     expect(count).toBe(2);
   });

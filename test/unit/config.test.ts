@@ -88,7 +88,11 @@ describe('parseConfig', () => {
 
   it('never repeats the value of a secret', () => {
     const secret = 'hunter2hunter2';
-    const problems = problemsOf({ SEAL_KEYS: `a:${secret}`, DATABASE_URL_USERS: `mysql://u:${secret}@db`, SMTP_URL: `http://${secret}` });
+    const problems = problemsOf({
+      SEAL_KEYS: `a:${secret}`,
+      DATABASE_URL_USERS: `mysql://u:${secret}@db`,
+      SMTP_URL: `http://${secret}`,
+    });
     expect(problems).toHaveLength(3);
     expect(problems.join()).not.toContain(secret);
   });

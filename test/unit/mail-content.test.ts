@@ -53,7 +53,7 @@ describe('formatInstant', () => {
   it.each([
     ['2026-03-29T01:00:00.000Z', 'Europe/Paris', 'en', 'Sunday, 29 March 2026 at 03:00 CEST'],
     ['2026-03-29T00:59:00.000Z', 'Europe/Paris', 'fr', 'dimanche 29 mars 2026 à 01:59 UTC+1'],
-    ['2026-11-01T05:30:00.000Z', 'America/New_York', 'fr', 'dimanche 1 novembre 2026 à 01:30 UTC−4'],
+    ['2026-11-01T05:30:00.000Z', 'America/New_York', 'fr', 'dimanche 1er novembre 2026 à 01:30 UTC−4'],
     ['2026-04-04T15:00:00.000Z', 'Australia/Lord_Howe', 'en', 'Sunday, 5 April 2026 at 01:30 GMT+10:30'],
   ] as const)('shows %s in %s to readers of %s', (instant, zone, locale, expected) => {
     expect(formatInstant(instant, zone, locale).replaceAll(/[\u00a0\u202f]/g, ' ')).toBe(expected);

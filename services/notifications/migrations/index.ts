@@ -1,5 +1,5 @@
+import { replicaMigrations } from '../../../mixins/replica/tables';
 import notificationsDeliveries from './0001-notifications-deliveries';
-import people from './0002-people';
 
 /** Steps of the schema of hiver_notifications, in order. */
-export const migrations = [notificationsDeliveries, people];
+export const migrations = [...replicaMigrations, notificationsDeliveries];

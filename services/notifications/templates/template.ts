@@ -2,7 +2,7 @@ import type { Locale } from '../../../mixins/fields';
 import type { MailContent } from '../../../mixins/mail/content';
 
 /** What a template knows of whom it speaks to. */
-export interface MailContext<Params> {
+interface MailContext<Params> {
   person: { firstName: string; lastName: string; timeZone: string };
   company: { name: string };
   params: Params;

@@ -1,0 +1,208 @@
+import { describe, expect, it } from 'vitest';
+import { eventLogStatus, replay } from '../../mixins/events/operators';
+import { record } from '../../mixins/events/record';
+import { republish } from '../../mixins/events/republish';
+import { userInfos } from '../../mixins/replica/tables';
+import { type Verification, verifyReplica } from '../../mixins/replica/verify';
+import { until } from '../helpers/until';
+import { greet, type Node, people, personRemoved, savePerson } from './carrier-node';
+import { Probe } from './carrier-probe';
+
+function verify({ broker }: Node): Promise<Verification> {
+  return verifyReplica(broker, { domain: 'users', aggregates: people }, { domain: 'notifications', table: userInfos });
+}
+
+/** Three people, one of them changed and one removed; resolves when all of it has arrived. */
+async function fill(probe: Probe, node: Node): Promise<string[]> {
+  const { database } = node.owner;
+  const ids: string[] = [];
+  for (const firstName of ['Ada', 'Bo', 'Cy']) ids.push((await savePerson(database, { firstName })).id);
+  const [changed, removed] = ids as [string, string, string];
+  await savePerson(database, { id: changed, firstName: 'Adele' });
+  await database.inTransaction(undefined, async tx => {
+    await tx.execute({ name: '', text: 'delete from people where id = $1' }, [removed]);
+    await record(tx, personRemoved, { id: removed, companyId: changed, version: 2 });
+  });
+  await until(async () => (await probe.effects()).length === 4 && (await probe.replicas())[1]?.removed);
+  return ids;
+}
+
+/** Starting late, starting again, and what operators do. */
+export function describeOperations(carrierModule: string): void {
+  describe('catching up', () => {
+    it('fills the replicas of a group that comes late, and reacts to the last 24 hours only', async () => {
+      const probe = await Probe.make(carrierModule);
+      const alone = await probe.start({ only: 'owner' });
+      const [old, fresh] = [await savePerson(alone.owner.database), await savePerson(alone.owner.database)];
+      await until(async () => (await probe.count('owner', 'outbox where published_at is null')) === 0);
+      await probe.owner.query(
+        `update outbox set envelope = jsonb_set(envelope::jsonb, '{time}', to_jsonb(now() - interval '25 hours'))::text
+         where key = $1`,
+        [old.id],
+      );
+      await probe.stop(alone);
+      const { follower } = await probe.start();
+      await until(async () => (await probe.effects()).length === 1 && (await probe.replicas()).length === 2);
+      expect(await probe.effects()).toMatchObject([{ key: fresh.id }]);
+      expect(follower.counters.tooOld).toBe(1);
+    });
+
+    it('reacts to events that waited while the group was away, up to the life of the inbox', async () => {
+      const probe = await Probe.make(carrierModule);
+      const first = await probe.start();
+      const { id } = await savePerson(first.owner.database);
+      await until(async () => (await probe.effects()).length === 1);
+      await probe.stop(first);
+      const alone = await probe.start({ only: 'owner' });
+      for (const nth of [1, 2, 3]) await greet(alone.owner.database, id, nth);
+      await until(async () => (await probe.count('owner', 'outbox where published_at is null')) === 0);
+      await probe.owner.query(
+        `update outbox set envelope = jsonb_set(envelope::jsonb, '{time}',
+           to_jsonb(now() - case version when 1 then interval '31 days' else interval '2 days' end))::text
+         where topic = 'users.greeted'`,
+      );
+      await probe.stop(alone);
+      const { follower } = await probe.start();
+      await until(async () => (await probe.effects('users.greeted')).length === 2);
+      expect((await probe.effects('users.greeted')).map(({ version }) => version)).toEqual([2, 3]);
+      expect(follower.counters.tooOld).toBe(1);
+    });
+
+    it('gives an emptied follower the same replicas, and no reaction', async () => {
+      const probe = await Probe.make(carrierModule);
+      const first = await probe.start();
+      await fill(probe, first);
+      const replicas = await probe.replicas();
+      await probe.stop(first);
+      await probe.age(48);
+      const emptied = await probe.withEmptyFollower();
+      const second = await emptied.start();
+      await until(async () => (await emptied.count('follower', 'user_infos')) === 3);
+      await until(async () => (await emptied.replicas())[1]?.removed && (await emptied.replicas())[0]?.version === 2);
+      expect(await emptied.replicas()).toEqual(replicas);
+      await replay(second.broker, 'replicas');
+      expect(await emptied.replicas()).toEqual(replicas);
+      expect(await emptied.effects()).toEqual([]);
+    });
+  });
+
+  describe('replay', () => {
+    it('fills emptied replicas again, without a reaction, while the group goes on', async () => {
+      const probe = await Probe.make(carrierModule);
+      const node = await probe.start();
+      const ids = await fill(probe, node);
+      const replicas = await probe.replicas();
+      await probe.follower.query('truncate user_infos');
+      const [read] = await Promise.all([
+        replay(node.broker, 'replicas'),
+        ...[1, 2, 3].map(nth => greet(node.owner.database, ids[0]!, nth)),
+      ]);
+      expect(read).toBe(5);
+      expect(await probe.replicas()).toEqual(replicas);
+      await until(async () => (await probe.effects('users.greeted')).length === 3);
+      expect(await probe.effects()).toHaveLength(7);
+      await expect(replay(node.broker, 'nobody')).rejects.toThrow('No service nobody with replicas runs here');
+    });
+  });
+
+  describe('republish', () => {
+    it('tells every present state again, and nobody reacts', async () => {
+      const probe = await Probe.make(carrierModule);
+      const node = await probe.start();
+      await fill(probe, node);
+      await probe.follower.query('delete from user_infos where removed_at is null');
+      expect(await republish(node.broker, 'users', people)).toBe(2);
+      await until(async () => (await probe.replicas()).length === 3);
+      expect((await probe.replicas()).map(({ firstName, version }) => `${firstName} ${version}`)).toEqual([
+        'Adele 2',
+        ' 2',
+        'Cy 1',
+      ]);
+      expect(await probe.effects()).toHaveLength(4);
+      expect(node.follower.counters.republished).toBe(2);
+    });
+
+    it('raises versions over those that replicas saw before an older backup was restored', async () => {
+      const probe = await Probe.make(carrierModule);
+      const node = await probe.start();
+      const { id } = await savePerson(node.owner.database, { firstName: 'Backup' });
+      for (const firstName of ['Lost 2', 'Lost 3']) await savePerson(node.owner.database, { id, firstName });
+      await until(async () => (await probe.replicas())[0]?.version === 3);
+      await probe.owner.query(`update people set version = 1, state = state || '{"version": 1, "firstName": "Backup"}'::jsonb`);
+      await republish(node.broker, 'users', people, { raise: true });
+      await until(async () => (await probe.replicas())[0]?.firstName === 'Backup');
+      await savePerson(node.owner.database, { id, firstName: 'After' });
+      await until(async () => (await probe.replicas())[0]?.firstName === 'After');
+      expect(await probe.effects('users.update')).toHaveLength(3);
+      expect(await verify(node)).toMatchObject({ isSame: true });
+    });
+  });
+
+  describe('verify', () => {
+    it('finds what is missing, what is too much and what differs', async () => {
+      const probe = await Probe.make(carrierModule);
+      const node = await probe.start();
+      const [changed, , kept] = (await fill(probe, node)) as [string, string, string];
+      const same = await verify(node);
+      expect(same).toMatchObject({ isSame: true, owner: { count: 2 }, replica: { count: 2 }, differing: [] });
+      expect(same.owner.checksum).toBe(same.replica.checksum);
+
+      await probe.follower.query(`update user_infos set team_ids = '{}' where id = $1`, [kept]);
+      expect(await verify(node)).toMatchObject({ isSame: false, owner: { count: 2 }, replica: { count: 2 }, differing: [kept] });
+      await probe.follower.query('delete from user_infos where id = $1', [changed]);
+      expect(await verify(node)).toMatchObject({ isSame: false, replica: { count: 1 }, differing: [changed, kept] });
+      await probe.owner.query('delete from people');
+      expect(await verify(node)).toMatchObject({ isSame: false, owner: { count: 0 }, differing: [kept] });
+    });
+  });
+
+  describe('retention', () => {
+    it('keeps what is needed and deletes the rest', async () => {
+      const probe = await Probe.make(carrierModule);
+      const node = await probe.start({ behaviour: ({ data }) => void (data.note === 'poison' && fail()) });
+      const { id } = await savePerson(node.owner.database);
+      await greet(node.owner.database, id, 1, 'poison');
+      await until(async () => (await probe.count('follower', 'dead_letters')) === 1);
+      const days = async (n: number) => {
+        await probe.owner.query(`update outbox set published_at = now() - make_interval(days => $1)`, [n]);
+        await probe.follower.query(`update inbox set handled_at = now() - make_interval(days => $1)`, [n]);
+        await probe.follower.query(`update dead_letters set failed_at = now() - make_interval(days => $1)`, [n]);
+        await node.owner.purge();
+        await node.follower.purge();
+        return {
+          greetings: await probe.count('owner', `outbox where topic = 'users.greeted'`),
+          inbox: await probe.count('follower', 'inbox'),
+          dead: await probe.count('follower', 'dead_letters'),
+        };
+      };
+      expect(await days(6)).toEqual({ greetings: 1, inbox: 2, dead: 1 });
+      expect(await days(8)).toEqual({ greetings: 0, inbox: 2, dead: 1 });
+      expect(await days(31)).toEqual({ greetings: 0, inbox: 0, dead: 1 });
+      expect(await days(91)).toEqual({ greetings: 0, inbox: 0, dead: 0 });
+    });
+  });
+
+  describe('status', () => {
+    it('says what waits, what failed and who follows', async () => {
+      const probe = await Probe.make(carrierModule);
+      const node = await probe.start();
+      await fill(probe, node);
+      const [users, notifications] = await eventLogStatus(node.broker);
+      expect(users).toMatchObject({ domain: 'users', isLeader: true, unpublished: 0, refused: 0, topics: [] });
+      expect(notifications).toMatchObject({
+        domain: 'notifications',
+        isConsuming: true,
+        waitsFor: [],
+        deadLetters: 0,
+        parked: 0,
+        counters: { dead: 0 },
+      });
+      expect(notifications?.topics.toSorted()).toEqual(['users.create', 'users.greeted', 'users.remove', 'users.update']);
+      expect(notifications?.counters.handled).toBe(9);
+    });
+  });
+}
+
+function fail(): never {
+  throw new Error('it tastes bad');
+}
