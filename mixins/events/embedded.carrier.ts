@@ -11,8 +11,6 @@ type Log = Pick<ServiceBroker['logger'], 'info' | 'warn'>;
 
 interface AttachedLog {
   outbox: Outbox;
-  /** Newest state that readers were woken for. */
-  known: LogState | undefined;
   watch: Loop;
 }
 
@@ -33,7 +31,7 @@ export class EmbeddedCarrier implements Carrier {
   async stop(): Promise<void> {}
 
   async attach(outbox: Outbox): Promise<void> {
-    const attached: AttachedLog = { outbox, known: undefined, watch: new Loop(() => this.#look(attached)) };
+    const attached: AttachedLog = { outbox, watch: new Loop(() => this.#look(attached)) };
     this.#logs.set(outbox, attached);
     for (const [group, readers] of this.#readers) this.#read(group, outbox, readers);
     attached.watch.start();
@@ -101,9 +99,8 @@ export class EmbeddedCarrier implements Carrier {
     return LOOK_EVERY;
   }
 
-  #tell(attached: AttachedLog, { logId, end }: LogState): void {
-    if (attached.known?.logId === logId && attached.known.end === end) return;
-    attached.known = { logId, end };
-    for (const readers of this.#readers.values()) readers.get(attached.outbox)?.wake({ logId, end });
+  /** Also when there is nothing new: a reader that missed something goes on at the next look. */
+  #tell({ outbox }: AttachedLog, { logId, end }: LogState): void {
+    for (const readers of this.#readers.values()) readers.get(outbox)?.wake({ logId, end });
   }
 }

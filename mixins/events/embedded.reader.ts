@@ -20,8 +20,10 @@ export class Reader {
   readonly #loop = new Loop(() => this.#work());
   readonly #offsets: Offsets;
   #isLoaded = false;
-  /** Newest state of the log that is known; always younger than the offsets. */
+  /** Newest state of the log that is known, never older than what was read of it. */
   #log: LogState | undefined;
+  /** What this was last woken for; it may be newer than a state that was asked for before and is still under way. */
+  #told: LogState | undefined;
   /** Everything up to here was looked at; the offsets lag behind it over rows without interest. */
   #cursor = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
@@ -42,7 +44,11 @@ export class Reader {
 
   /** The log has got this far. */
   wake(log: LogState): void {
-    if (this.#log) this.#log = log;
+    // Two that looked at the same time may tell in the wrong order; a log that has really gone back has another id, or
+    // was out of reach meanwhile.
+    const isNews = this.#log && (this.#log.logId !== log.logId || this.#log.end < log.end);
+    if (isNews) this.#log = log;
+    this.#told = log;
     this.#loop.wake();
   }
 
@@ -80,7 +86,7 @@ export class Reader {
   /** Returns whether there may be more. */
   async #readPage(): Promise<boolean> {
     if (!this.#isLoaded) await this.#load();
-    this.#log ??= await this.outbox.state();
+    this.#log ??= await this.#askForState();
     const log = this.#log;
     if (await this.#offsets.adoptLog(this.group.connections, log)) {
       this.#isLoaded = false;
@@ -90,9 +96,17 @@ export class Reader {
     if (after >= log.end) return false;
     const rows = await this.outbox.page(after, this.group.topics);
     const last = rows.at(-1)?.position ?? log.end;
+    this.#log = { ...this.#log, end: Math.max(this.#log.end, last) };
     await this.#deliver(rows, last);
     this.#cursor = last;
     return last < log.end;
+  }
+
+  async #askForState(): Promise<LogState> {
+    this.#told = undefined;
+    const asked = await this.outbox.state();
+    const told = this.#told as LogState | undefined;
+    return told?.logId === asked.logId && told.end > asked.end ? told : asked;
   }
 
   async #load(): Promise<void> {

@@ -60,6 +60,7 @@ type Api = Service<Settings> & Methods & Vars & Gateway;
  */
 const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
   name: 'api',
+  metadata: { description: 'Health of a node, and this description.' },
   mixins: [ApiGateway as unknown as Partial<ServiceSchema>],
 
   settings: {
@@ -192,7 +193,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       const line = {
         method: req.method,
         route: req.$alias?.pattern ?? null,
-        status: res.statusCode,
+        status: res.headersSent ? res.statusCode : null,
         ms: Math.round((performance.now() - startedAt) * 10) / 10,
         requestId: req.requestId,
         userId: req.identity?.id,

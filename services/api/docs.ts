@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { type Route, routeOf } from './routes';
 
@@ -78,5 +77,5 @@ function ours(name: string): string {
 }
 
 function viewer(name: string): string {
-  return join(dirname(createRequire(__filename).resolve('swagger-ui-dist/package.json')), name);
+  return join(dirname(require.resolve('swagger-ui-dist/package.json')), name);
 }

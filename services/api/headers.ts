@@ -31,7 +31,7 @@ export function bearerToken(req: IncomingMessage): string | undefined {
 }
 
 /** No stored version is ever this one. */
-export const NO_VERSION = -1;
+const NO_VERSION = -1;
 
 /**
  * The version that `If-Match` demands; undefined where anything will do. Weak validators never match (RFC 9110,

@@ -13,7 +13,7 @@ export interface OpenApiDocument {
   [field: string]: unknown;
 }
 
-export interface OpenApiOperation {
+interface OpenApiOperation {
   operationId: string;
   parameters: object[];
   responses: Record<string, object>;

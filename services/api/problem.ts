@@ -82,7 +82,7 @@ export function answerable(error: unknown): Answerable {
 }
 
 /** The problem's stable URI: a name, nothing to be fetched. The documentation lists them by code. */
-export function problemType(code: string): string {
+function problemType(code: string): string {
   return `urn:hiver:problem:${code}`;
 }
 

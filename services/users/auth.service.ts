@@ -32,6 +32,7 @@ interface AuthMethods {
 
 const schema: DomainService<AuthMethods> = {
   name: 'auth',
+  metadata: { description: 'Signing up, in and out, and accepting invitations.' },
   mixins: domain(usersDomain, users),
   actions: {
     signUp: action(signUp, {

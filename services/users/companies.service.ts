@@ -10,6 +10,7 @@ import { usersDomain } from './users.domain';
 
 const schema: DomainService = {
   name: 'companies',
+  metadata: { description: 'The company itself.' },
   mixins: domain(usersDomain, companies),
   actions: {
     getCurrent: action(getCurrentCompany, {

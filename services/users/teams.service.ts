@@ -13,6 +13,7 @@ import { usersDomain } from './users.domain';
 
 const schema: DomainService = {
   name: 'teams',
+  metadata: { description: 'The teams of a company and who manages them.' },
   mixins: domain(usersDomain, teams),
   actions: {
     list: action(listTeams, {

@@ -3,7 +3,7 @@ import { type Queryable, type Statement, statement } from '../../mixins/db/state
 import type { Transaction } from '../../mixins/db/transaction';
 import { type Listing, listing } from '../../mixins/pagination';
 import { usersProblems } from './users.contract';
-import type { Person } from './users.model';
+import type { Person, UserRow } from './users.model';
 
 const PERSON = `
   u.id, u.company_id as "companyId", u.first_name as "firstName", u.last_name as "lastName", u.email, u.role, u.status,
@@ -123,6 +123,20 @@ export const listByEmails = statement<{ companyId: string; emails: string[] }, {
 export const listExistingUsers = statement<{ companyId: string; ids: string[] }, { id: string }>(
   'users.listExisting',
   'select id from users where company_id = $companyId and id = any($ids::uuid[]) for key share',
+);
+
+/** Makes an invited person, with the company's time zone and language where none is given. */
+export const insertPerson = statement<
+  Pick<UserRow, 'id' | 'companyId' | 'firstName' | 'lastName' | 'email' | 'role' | 'phone' | 'startsOn'> &
+    Partial<Pick<UserRow, 'timeZone' | 'locale'>>,
+  Person
+>(
+  'users.insert',
+  `insert into users as u (id, company_id, first_name, last_name, email, role, status, phone, starts_on, time_zone, locale)
+   select $id::uuid, c.id, $firstName::text, $lastName::text, $email::text, $role::text, 'INVITED', $phone::text, $startsOn::date,
+     coalesce($timeZone::text, c.time_zone), coalesce($locale::text, c.locale)
+   from companies c where c.id = $companyId
+   returning ${PERSON}`,
 );
 
 /** Makes many people in one round trip. */

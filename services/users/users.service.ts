@@ -5,7 +5,7 @@ import { type DomainService, domain } from '../../mixins/domain.mixin';
 import { record } from '../../mixins/events/record';
 import { likePattern } from '../../mixins/search';
 import { assertVersion } from '../../mixins/versions';
-import { getCompany, lockCompany } from './companies.queries';
+import { lockCompany } from './companies.queries';
 import { importPeople, planImport } from './import';
 import { parsePeople } from './import.rules';
 import { makeInvites } from './invites';
@@ -26,13 +26,14 @@ import {
 } from './users.contract';
 import { usersDomain } from './users.domain';
 import { toUserState, toVisible, users } from './users.model';
-import { getPerson, getVisiblePerson, listPeople, lockPerson, reactivatePerson } from './users.queries';
+import { getPerson, getVisiblePerson, insertPerson, listPeople, lockPerson, reactivatePerson } from './users.queries';
 
 const IMPORT_LIMIT = 5_000_000;
 const IMPORT_TIMEOUT = 60_000;
 
 const schema: DomainService = {
   name: 'users',
+  metadata: { description: 'The people of a company.' },
   mixins: domain(usersDomain, users),
   actions: {
     list: action(listUsers, {
@@ -97,11 +98,12 @@ const schema: DomainService = {
         const { companyId } = ctx.meta.user;
         const { teamIds = [], ...fields } = ctx.params;
         return this.inTransaction(ctx, async tx => {
-          const { timeZone, locale } = await getCompany.one(tx, { companyId });
           const id = uuidv7();
-          await tx.insert(users, { timeZone, locale, ...fields, id, companyId, status: 'INVITED' });
-          if (teamIds.length > 0) await setTeamsOf(tx, companyId, id, teamIds);
-          const person = await getPerson(tx, companyId, id);
+          let person = await insertPerson.one(tx, { ...fields, id, companyId });
+          if (teamIds.length > 0) {
+            await setTeamsOf(tx, companyId, id, teamIds);
+            person = await getPerson(tx, companyId, id);
+          }
           const invites = await makeInvites(this.broker, tx, companyId, [person]);
           await record(tx, userCreated, { ...toUserState(person), invite: invites.get(id) });
           await audit(tx, { action: 'users.create', subjectType: 'user', subjectId: id, before: null, after: person });

@@ -98,6 +98,8 @@ export interface NodeOptions {
   urls: Urls;
   carrierModule: string;
   run: string;
+  /** Instead of the module's. */
+  makeCarrier?: CarrierModule['makeCarrier'];
   /** Runs after the row was written, in the same transaction. */
   behaviour?: Behaviour;
   retention?: Partial<Retention>;
@@ -127,7 +129,7 @@ export class Node {
       skipProcessEventRegistration: true,
       created: created => setConfig(created, config),
     });
-    const { makeCarrier } = (await import(options.carrierModule)) as CarrierModule;
+    const makeCarrier = options.makeCarrier ?? ((await import(options.carrierModule)) as CarrierModule).makeCarrier;
     useCarrier(broker, makeCarrier(broker, run));
     if (only !== 'follower') broker.createService(ownerService(options));
     for (const service of only === 'owner' ? [] : followerServices(options)) {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,7 +17,7 @@ import { brokerOptions } from '../../moleculer.config';
 import ApiService from '../../services/api/api.service';
 import { SERVER_LIMITS, type ServerLimits } from '../../services/api/server';
 
-export const thingsProblems = problems({
+const thingsProblems = problems({
   THINGS_NOT_FOUND: [404, 'There is no such thing.'],
   THINGS_BROKEN: [409, 'That thing is broken.'],
 });
@@ -28,7 +29,7 @@ const thing = (name = 'lamp') => ({ id: ID, name, version: 3 });
 export const KNOWN_ID = ID;
 
 /** What handlers of `things` saw of the last call. */
-export interface Seen {
+interface Seen {
   calls: number;
   params?: unknown;
   meta?: Record<string, unknown>;
@@ -219,6 +220,8 @@ export interface Things {
   url: string;
   gate: Gate;
   seen: Seen;
+  /** Resolves when all services have started. */
+  started: Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -237,10 +240,17 @@ function apiConfig(overrides: Partial<Config>): Config {
   return { ...parseConfig({ DATA_DIR: dataDir, PORT: '0', HOST: '127.0.0.1' }), ...overrides };
 }
 
-/** Starts the API beside `things`, a service of the test, without a database. */
+/**
+ * Starts the API beside `things`, a service of the test, without a database.
+ * @param options `until` holds the start of another service, and so the end of the broker's start, until it resolves
+ */
 export async function startThings(
   overrides: Partial<Config> = {},
-  { limits = {}, log = false }: { limits?: Partial<ServerLimits>; log?: LogOptions | false } = {},
+  {
+    limits = {},
+    log = false,
+    until: held,
+  }: { limits?: Partial<ServerLimits>; log?: LogOptions | false; until?: Promise<void> } = {},
 ): Promise<Things> {
   const config = apiConfig(overrides);
   const broker = new ServiceBroker(brokerOptions(config, { log }));
@@ -250,13 +260,17 @@ export async function startThings(
     settings: { ...ApiService.settings, limits: { ...SERVER_LIMITS, ...limits } },
   } as ServiceSchema);
   broker.createService(thingsService(gate));
-  await broker.start();
-  const { port } = (api as Service & { server: Server }).server.address() as AddressInfo;
+  if (held) broker.createService({ name: 'slow', started: () => held });
+  const started = broker.start();
+  const { server } = api as Service & { server: Server };
+  await (held ? once(server, 'listening') : started);
+  const { port } = server.address() as AddressInfo;
   const things: Things = {
     broker,
     url: `http://127.0.0.1:${port}`,
     gate,
     seen: gate.seen,
+    started,
     async stop() {
       gate.release();
       if (running.delete(things)) await broker.stop();

@@ -85,7 +85,9 @@ export class MailServer {
     session: SMTPServerSession,
     callback: (error?: Error | null, message?: string) => void,
   ): Promise<void> {
-    const parsed = await simpleParser(stream as never);
+    // A client that is killed in the middle of a mail has sent none.
+    const parsed = await simpleParser(stream as never).catch(() => undefined);
+    if (!parsed) return;
     const to = session.envelope.rcptTo[0]?.address ?? '';
     this.tried.push(to);
     const reaction = await this.onMail(to);

@@ -1,7 +1,7 @@
 import type { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startThings, type Things } from '../helpers/api';
-import { expectProblem, rawConnection } from '../helpers/http';
+import { bearer, expectProblem, rawConnection } from '../helpers/http';
 import { until } from '../helpers/until';
 
 const FAST = { headersTimeout: 300, requestTimeout: 600, checkInterval: 50, idleTimeout: 1_500, drainTimeout: 700 };
@@ -131,6 +131,24 @@ describe('a body that is refused', () => {
   });
 });
 
+describe('starting', () => {
+  it('says 503 until every service is there, and that the process lives', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const things = await startThings({}, { until: promise });
+    const get = (path: string) => fetch(things.url + path);
+    const early = await get('/things');
+    expect(early.headers.get('retry-after')).toBe('1');
+    await expectProblem(early, 503, 'UNAVAILABLE');
+    await expectProblem(await get('/not/there/yet'), 503, 'UNAVAILABLE');
+    await expectProblem(await get('/health/ready'), 503, 'UNAVAILABLE');
+    expect((await get('/health/live')).status).toBe(200);
+    resolve();
+    await things.started;
+    for (const path of ['/things', '/health/ready']) expect((await get(path)).status).toBe(200);
+    await expectProblem(await get('/not/there/yet'), 404, 'NOT_FOUND');
+  });
+});
+
 describe('stopping', () => {
   const stopped: Promise<void>[] = [];
   afterEach(async () => {
@@ -214,6 +232,9 @@ describe('the log', () => {
   it('names who asked, and shouts when something broke', async () => {
     const lines: string[] = [];
     const things = await startThings({}, { log: { to: { write: line => void lines.push(line) } } });
+    const user = { id: '0198c0de-0000-7000-8000-0000000000aa' };
+    await fetch(`${things.url}/things/mine`, { headers: bearer(things.broker, 'EMPLOYEE', user) });
+    await until(() => lines.map(line => JSON.parse(line)).find(({ userId }) => userId === user.id));
     await fetch(`${things.url}/things/fail/x`, { headers: { 'X-Request-Id': 'broken' } });
     const shout = await until(() => lines.map(line => JSON.parse(line)).find(({ level }) => level === 'error'));
     expect(shout).toMatchObject({
@@ -221,5 +242,16 @@ describe('the log', () => {
       route: 'GET /things/fail/:how',
       err: { message: expect.stringContaining('hunter2') },
     });
+  });
+
+  it('says that a client went before its answer came', async () => {
+    const lines: string[] = [];
+    const things = await startThings({}, { log: { to: { write: line => void lines.push(line) } } });
+    const client = rawConnection(things.url);
+    client.send('GET /things/wait HTTP/1.1\r\nHost: x\r\n\r\n');
+    await until(() => things.gate.waiting === 1);
+    client.socket.destroy();
+    const line = await until(() => lines.map(each => JSON.parse(each)).find(({ msg }) => msg === 'request'));
+    expect(line).toMatchObject({ route: '/things/wait', status: null, aborted: true });
   });
 });

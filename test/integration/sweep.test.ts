@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startApp } from '../helpers/app';
-import { type Operation, readOperations, resolve } from '../helpers/operations';
+import { expectDeclared, type Operation, readOperations, resolve } from '../helpers/operations';
 import { type Answered, type Company, nobody, Sweep, wrongBodies, wrongText } from '../helpers/sweep';
 
 const operations = readOperations();
@@ -26,9 +26,45 @@ const isList = ({ responses }: Operation) =>
   'rows' in (resolve(responses[200]?.content?.['application/json']?.schema ?? {}).properties ?? {});
 const isVersioned = ({ responses }: Operation) => Object.values(responses).some(({ headers }) => headers && 'ETag' in headers);
 
-it('knows the operations that there are', () => {
-  expect(operations.length).toBeGreaterThan(20);
-  expect(new Set(operations.map(({ id }) => id)).size).toBe(operations.length);
+describe('the sweep', () => {
+  const [operation] = operations.filter(({ id }) => id === 'teams.create');
+  const answer = (status: number, body: unknown, type = 'application/json') =>
+    new Response(JSON.stringify(body), {
+      status,
+      headers: { 'Content-Type': type, 'X-Request-Id': 'x', Location: '/', 'Retry-After': '1' },
+    });
+
+  it('knows the operations that there are', () => {
+    expect(operations.length).toBeGreaterThan(20);
+    expect(new Set(operations.map(({ id }) => id)).size).toBe(operations.length);
+  });
+
+  it('fails on what it cannot fill in', async () => {
+    const lamp = {
+      type: 'application/json',
+      isRequired: true,
+      example: {},
+      schema: { properties: { lampId: { format: 'uuid' } } },
+    };
+    await expect(sweep.bodyFor({ ...operation!, body: lamp }, ours)).rejects.toThrow('whose id is lampId');
+    await expect(sweep.idsFor({ ...operation!, path: '/lamps/{id}' }, ours)).rejects.toThrow(
+      'Nothing makes what stands in /lamps',
+    );
+    await expect(sweep.read({ ...operation!, path: '/lamps/{id}/on' }, {}, ours)).rejects.toThrow('Nothing reads /lamps/{id}');
+  });
+
+  it('fails on an answer that is not declared', async () => {
+    const problem = { type: 'urn:x', title: 'x', status: 409, code: 'TEAMS_NAME_TAKEN', requestId: 'x' };
+    const check = (response: Response) => expectDeclared(operation!, response);
+    await check(answer(409, problem, 'application/problem+json'));
+    await expect(check(answer(418, problem, 'application/problem+json'))).rejects.toThrow('418');
+    await expect(check(answer(409, problem))).rejects.toThrow('application/problem+json');
+    await expect(check(answer(409, { ...problem, code: 'UNHEARD_OF' }, 'application/problem+json'))).rejects.toThrow(
+      'UNHEARD_OF',
+    );
+    await expect(check(answer(409, { ...problem, title: 5 }, 'application/problem+json'))).rejects.toThrow('title');
+    await expect(check(answer(201, { id: 'x' }))).rejects.toThrow('Invalid UUID');
+  });
 });
 
 describe.each(operations)('$method $path', operation => {
