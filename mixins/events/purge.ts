@@ -31,6 +31,7 @@ const purgeRefused = deleteOlder('outbox_dead', 'refused_at', 'seq');
 const purgeSent = deleteOlder('outbox', 'published_at', 'seq');
 
 // The newest row of a key stays, so that whoever starts to read finds every aggregate; a tombstone is nothing to find.
+// Oldest first: a tombstone that went before what it covers would leave that as the newest.
 const purgeLog = statement<Days & { readByAll: number }, Purged>(
   'events.purge.log',
   `with gone as (
@@ -40,7 +41,7 @@ const purgeLog = statement<Days & { readByAll: number }, Purged>(
          and (not compacted or envelope is null or exists (
            select from outbox as newer
            where newer.compacted and newer.topic = old.topic and newer.key = old.key and newer.position > old.position))
-       limit $limit)
+       order by position limit $limit)
      returning 1
    )
    select count(*) as deleted from gone`,

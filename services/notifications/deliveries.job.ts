@@ -11,7 +11,7 @@ const LEASE_SECONDS = 10;
 const POLL = 1_000;
 const MAX_PAUSE_SECONDS = 30;
 /** What is being sent while the node stops has this long to end by itself, and then again to be noted; milliseconds. */
-const GRACE = 1_500;
+const GRACE = 1_000;
 
 interface Options {
   db: Database;
@@ -99,11 +99,7 @@ export class DeliveryJob {
   }
 
   async #try(due: DueDelivery): Promise<void> {
-    const outcome = await this.#options.deliver(due).catch((error: Error): Outcome => {
-      this.#options.log.error(`Delivery ${due.id} of ${due.kind} could not be made`, error);
-      return { result: 'DEFERRED', error: error.message };
-    });
-    this.#learn(outcome);
+    const outcome = await this.#deliver(due);
     const settlement = settle(outcome, due, Math.random());
     const noted = await this.#persist(() =>
       settleDelivery.all(this.#options.db, { ...settlement, id: due.id, owner: this.#owner }),
@@ -113,6 +109,17 @@ export class DeliveryJob {
     if (settlement.status === 'SENT') this.#options.log.info(what);
     else if (settlement.reason) this.#options.log.info(`${what}, ${settlement.reason}`);
     else this.#options.log.warn(`${what}, ${settlement.error}`);
+  }
+
+  async #deliver(due: DueDelivery): Promise<Outcome> {
+    try {
+      const outcome = await this.#options.deliver(due);
+      this.#learn(outcome);
+      return outcome;
+    } catch (error) {
+      this.#options.log.error(`Delivery ${due.id} of ${due.kind} could not be made`, error);
+      return { result: 'DEFERRED', error: (error as Error).message };
+    }
   }
 
   #learn({ result }: Outcome): void {

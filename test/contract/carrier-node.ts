@@ -76,7 +76,7 @@ const ownerDomain: DomainDatabase = {
   constraints: eventLogConstraints,
 };
 
-const followerDomain: DomainDatabase = {
+export const followerDomain: DomainDatabase = {
   name: 'notifications',
   migrations: [
     ...eventLogMigrations,
