@@ -10,7 +10,10 @@ export interface CarriedEvent {
   value: string | null;
   /** Where it stands in the log, for people: `users/12`, or topic, partition and offset. */
   place: string;
-  /** It was in the log before the group first looked: reactions to old facts are left out then. */
+  /**
+   * It was in the log before the group first looked: reactions to old facts are left out then. A group that found
+   * nothing has looked all the same, and is to be remembered: what comes while it is away is not old.
+   */
   isFirstCatchUp: boolean;
 }
 

@@ -125,8 +125,8 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       try {
         if (req.headers.host === undefined) throw commonProblems.REQUEST_MALFORMED({ detail: 'Host is missing.' });
         if (req.method === 'OPTIONS') {
-          const { url } = this.parseQueryString(req);
-          return answerOptions(req, res, this.index.allowed(url) ?? notFound());
+          const path = this.parseQueryString(req).url.replace(/(.)\/$/, '$1');
+          return answerOptions(req, res, this.index.allowed(path) ?? notFound());
         }
         await this.actions.rest({ req, res }, { requestID: req.requestId });
       } catch (error) {
@@ -138,6 +138,8 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       req.requestId = requestIdOf(req);
       res.setHeader('X-Request-Id', req.requestId);
       for (const [name, value] of SECURITY_HEADERS) res.setHeader(name, value);
+      req.client = this.clientOf(req);
+      if (req.client.isSecure) res.setHeader('Strict-Transport-Security', HSTS);
       allowOrigin(this.origins, req, res);
     },
 
@@ -162,9 +164,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
     async prepare(req, res) {
       const { $alias: route, $ctx: ctx } = req;
       if (!route?.action) return;
-      const client = this.clientOf(req);
-      if (client.isSecure) res.setHeader('Strict-Transport-Security', HSTS);
-      ctx.meta.clientAddress = client.address;
+      ctx.meta.clientAddress = req.client.address;
       await admit(req, res, route, authenticatorOf(this.broker));
     },
 

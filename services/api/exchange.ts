@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'moleculer';
 import type { Identity, Meta } from '../../mixins/contract';
+import type { Client } from './client-address';
 import type { Route } from './routes';
 
 /** A request on its way through moleculer-web, which keeps what it knows under `$…`. */
@@ -17,6 +18,7 @@ export interface ApiRequest extends IncomingMessage {
   /** What the action is called with; until the request is prepared, the path's parameters. */
   $params: Record<string, unknown>;
   requestId: string;
+  client: Client;
   identity?: Identity;
   /** Nothing stood between it and its action. */
   isAdmitted?: boolean;

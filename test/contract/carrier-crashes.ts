@@ -24,7 +24,7 @@ async function kill(child: ChildProcess): Promise<void> {
 }
 
 /** Processes that end by kill -9, and relays that follow each other. */
-export function describeCrashes(carrierModule: string): void {
+export function describeCrashes(carrierModule?: string): void {
   const startChild = (probe: Probe, dies: ChildOptions['dies'], only?: 'owner') => {
     const child = spawn(process.execPath, ['--import', 'tsx', resolve('test/contract/carrier-child.ts')], {
       stdio: ['pipe', 'pipe', 'inherit'],

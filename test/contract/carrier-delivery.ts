@@ -6,7 +6,7 @@ import { companyId, greet, personCreated, savePerson, savePersonIn, somePerson }
 import { Probe } from './carrier-probe';
 
 /** What reaches whom, in which order, how often. */
-export function describeDelivery(carrierModule: string): void {
+export function describeDelivery(carrierModule?: string): void {
   describe('delivery', () => {
     it('brings what is committed to replicas and reactions, and nothing of what is rolled back', async () => {
       const probe = await Probe.make(carrierModule);
@@ -79,8 +79,8 @@ export function describeDelivery(carrierModule: string): void {
       await owner.database.inTransaction(undefined, tx => recordTombstone(tx, personCreated, { key: id, companyId }));
       await greet(owner.database, id);
       await until(async () => (await probe.effects('users.greeted')).length === 1);
-      expect(follower.counters).toMatchObject({ tombstones: 1, dead: 0 });
-      expect(await probe.replicas()).toHaveLength(1);
+      await until(async () => follower.counters.tombstones === 1 && (await probe.replicas()).length === 1);
+      expect(follower.counters.dead).toBe(0);
     });
 
     it('reads a topic that a group has never followed from its beginning', async () => {
@@ -94,12 +94,8 @@ export function describeDelivery(carrierModule: string): void {
       const second = await probe.start();
       await greet(second.owner.database, id, 2);
       await until(async () => (await probe.effects('users.greeted')).length === 2);
-      expect((await probe.effects()).map(({ topic }) => topic)).toEqual([
-        'users.create',
-        'users.update',
-        'users.greeted',
-        'users.greeted',
-      ]);
+      expect((await probe.effects('users.greeted')).map(({ version }) => version)).toEqual([1, 2]);
+      expect(await probe.effects()).toHaveLength(4);
     });
 
     it('carries 5,000 events of one transaction, in order', async () => {

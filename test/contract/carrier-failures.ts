@@ -5,7 +5,7 @@ import { unknownPerson } from '../../mixins/events/reaction';
 import { record } from '../../mixins/events/record';
 import { until } from '../helpers/until';
 import { type Behaviour, followerServices, greet, greeted, savePerson } from './carrier-node';
-import { Probe } from './carrier-probe';
+import { Lines, Probe } from './carrier-probe';
 
 /** Fails on events whose note says so, until it is told otherwise. */
 function failing(): { behaviour: Behaviour; tries: string[]; isMended: boolean } {
@@ -24,7 +24,7 @@ function failing(): { behaviour: Behaviour; tries: string[]; isMended: boolean }
 const inbox = (of: string) => `inbox where event_id = '${of}'`;
 
 /** What happens when handlers fail, or what they stand on does. */
-export function describeFailures(carrierModule: string): void {
+export function describeFailures(carrierModule?: string): void {
   describe('failures', () => {
     it('tries an event again that failed, without what the failed try had written', async () => {
       const probe = await Probe.make(carrierModule);
@@ -40,6 +40,23 @@ export function describeFailures(carrierModule: string): void {
       expect(tries).toBe(4);
       expect(await probe.effects()).toHaveLength(2);
       expect(follower.counters.dead).toBe(0);
+    });
+
+    it('runs a chunk again at once after a deadlock', async () => {
+      const probe = await Probe.make(carrierModule);
+      const log = new Lines();
+      let tries = 0;
+      const { owner } = await probe.start({
+        log,
+        behaviour: ({ data }) => {
+          if (data.note === 'deadlock' && ++tries < 4) throw Object.assign(new Error('deadlock detected'), { code: '40P01' });
+        },
+      });
+      const { id } = await savePerson(owner.database);
+      await greet(owner.database, id, 1, 'deadlock');
+      await until(async () => (await probe.effects('users.greeted')).length === 1);
+      expect(tries).toBe(4);
+      expect(log.all.filter(line => line.includes('one by one'))).toEqual([]);
     });
 
     it('gives a poison event up after 5 tries, and the rest flows on in order, of the same key too', async () => {
@@ -113,7 +130,10 @@ export function describeFailures(carrierModule: string): void {
       );
       await greet(owner.database, id);
       await until(async () => (await probe.effects('users.greeted')).length === 1);
-      const dead = await listDead(broker, 'notifications');
+      const dead = await until(async () => {
+        const letters = await listDead(broker, 'notifications');
+        return letters.length === 4 && letters;
+      });
       const reasons = dead.map(({ service, kind, error }) => `${service} ${kind}: ${error}`).toSorted();
       expect(reasons).toEqual([
         expect.stringMatching(/^notifications reaction: .*CloudEvents/),

@@ -10,6 +10,7 @@ import { statement } from '../../mixins/db/statement';
 import type { Transaction } from '../../mixins/db/transaction';
 import type { Carrier } from '../../mixins/events/carrier';
 import { useCarrier } from '../../mixins/events/carriers';
+import type { RecordExtras } from '../../mixins/events/envelope';
 import { type Envelope, event } from '../../mixins/events/event';
 import { eventLog } from '../../mixins/events/events.mixin';
 import type { Hub } from '../../mixins/events/hub';
@@ -22,8 +23,8 @@ import type { Retention } from '../../mixins/events/retention';
 import { type PersonState, replicaMigrations } from '../../mixins/replica/tables';
 import { replica } from '../../mixins/replica.mixin';
 
-/** A module that exports `makeCarrier`: named by its path, because processes that are killed load it too. */
-export interface CarrierModule {
+/** What the module of a carrier exports. It is named by its path: processes that are killed load it too. */
+interface CarrierModule {
   /** @param run unique for each test: what it leaves in a shared broker is not to be seen by the others */
   makeCarrier(broker: ServiceBroker, run: string): Carrier;
 }
@@ -96,7 +97,8 @@ export type Behaviour = (envelope: Envelope<{ note?: string }>, tx: Transaction)
 
 export interface NodeOptions {
   urls: Urls;
-  carrierModule: string;
+  /** Absolute path of a `CarrierModule`; the embedded carrier, as the application has it, unless told. */
+  carrierModule?: string;
   run: string;
   /** Instead of the module's. */
   makeCarrier?: CarrierModule['makeCarrier'];
@@ -129,8 +131,9 @@ export class Node {
       skipProcessEventRegistration: true,
       created: created => setConfig(created, config),
     });
-    const makeCarrier = options.makeCarrier ?? ((await import(options.carrierModule)) as CarrierModule).makeCarrier;
-    useCarrier(broker, makeCarrier(broker, run));
+    const module: Partial<CarrierModule> = options.carrierModule ? await import(options.carrierModule) : {};
+    const makeCarrier = options.makeCarrier ?? module.makeCarrier;
+    if (makeCarrier) useCarrier(broker, makeCarrier(broker, run));
     if (only !== 'follower') broker.createService(ownerService(options));
     for (const service of only === 'owner' ? [] : followerServices(options)) {
       if (options.without) delete service.events?.[options.without];
@@ -222,20 +225,33 @@ const writePerson = statement<{ id: string; state: string; version: number }>(
 );
 
 /** The owner's command: makes a person, or changes one. */
-export async function savePerson(database: Database, changes: Partial<PersonState> = {}): Promise<PersonState> {
-  return database.inTransaction(undefined, tx => savePersonIn(tx, changes));
+export async function savePerson(
+  database: Database,
+  changes: Partial<PersonState> = {},
+  extras?: RecordExtras,
+): Promise<PersonState> {
+  return database.inTransaction(undefined, tx => savePersonIn(tx, changes, extras));
 }
 
-export async function savePersonIn(tx: Transaction, changes: Partial<PersonState> = {}): Promise<PersonState> {
+export async function savePersonIn(
+  tx: Transaction,
+  changes: Partial<PersonState> = {},
+  extras?: RecordExtras,
+): Promise<PersonState> {
   const known = changes.id && (await lockPerson.maybe(tx, { id: changes.id }));
   const person = known ? { ...known.state, ...changes, version: known.state.version + 1 } : somePerson(changes);
   await writePerson.all(tx, { id: person.id, state: JSON.stringify(person), version: person.version });
-  await record(tx, known ? personUpdated : personCreated, person);
+  await record(tx, known ? personUpdated : personCreated, person, extras);
   return person;
 }
 
-export async function greet(database: Database, userId: string, nth = 1, note = ''): Promise<void> {
-  await database.inTransaction(undefined, tx => record(tx, greeted, { userId, companyId, nth, note }));
+export async function greet(database: Database, userId: string, nth = 1, note = '', extras?: RecordExtras): Promise<void> {
+  await database.inTransaction(undefined, tx => record(tx, greeted, { userId, companyId, nth, note }, extras));
+}
+
+/** What happened that many hours ago. */
+export function ago(hours: number): RecordExtras {
+  return { time: new Date(Date.now() - hours * 3_600_000).toISOString() };
 }
 
 /** How the owner's people are read for republishing and verifying. */

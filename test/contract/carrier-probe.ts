@@ -1,3 +1,4 @@
+import { Loggers } from 'moleculer';
 import pg from 'pg';
 import { afterEach } from 'vitest';
 import type { PersonState } from '../../mixins/replica/tables';
@@ -22,6 +23,15 @@ afterEach(async () => {
   pools.clear();
 });
 
+/** Keeps what is logged. */
+export class Lines extends Loggers.Base<Loggers.Base.LoggerOptions> {
+  readonly all: string[] = [];
+
+  override getLogHandler(): Loggers.Base.LogHandler {
+    return (level, args) => void this.all.push(`${level} ${args.map(String).join(' ')}`);
+  }
+}
+
 /** Databases of one test, nodes on them, and a look at what they hold, by connections of its own. */
 export class Probe {
   readonly owner: pg.Pool;
@@ -29,14 +39,14 @@ export class Probe {
 
   private constructor(
     readonly urls: Urls,
-    private readonly carrierModule: string,
+    private readonly carrierModule: string | undefined,
     readonly run: string,
   ) {
     this.owner = poolOf(urls.owner);
     this.follower = poolOf(urls.follower);
   }
 
-  static async make(carrierModule: string): Promise<Probe> {
+  static async make(carrierModule?: string): Promise<Probe> {
     const urls = { owner: await freshDatabase('owner'), follower: await freshDatabase('follower') };
     return new Probe(urls, carrierModule, new URL(urls.owner).pathname.slice(1));
   }
@@ -83,16 +93,6 @@ export class Probe {
   /** Lets the time pass that a dead relay's lease lasts. */
   async expireLease(): Promise<void> {
     await this.owner.query(`update relay_lease set expires_at = '-infinity'`);
-  }
-
-  /** Moves what was recorded, and when the envelopes say that it happened, into the past. */
-  async age(hours: number): Promise<void> {
-    await this.owner.query(
-      `update outbox set recorded_at = recorded_at - make_interval(hours => $1::int),
-         published_at = published_at - make_interval(hours => $1::int),
-         envelope = jsonb_set(envelope::jsonb, '{time}', to_jsonb(now() - make_interval(hours => $1::int)))::text`,
-      [hours],
-    );
   }
 }
 

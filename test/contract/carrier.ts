@@ -6,9 +6,9 @@ import { describeOperations } from './carrier-operators';
 
 /**
  * What is expected of every carrier, with everything around it real: databases, relays, groups, processes that die.
- * @param carrierModule absolute path of a module that exports `makeCarrier`
+ * @param carrierModule absolute path of a module that exports `makeCarrier`; the embedded carrier unless told
  */
-export function describeCarrier(name: string, carrierModule: string): void {
+export function describeCarrier(name: string, carrierModule?: string): void {
   describe(`the ${name} carrier`, () => {
     describeDelivery(carrierModule);
     describeFailures(carrierModule);

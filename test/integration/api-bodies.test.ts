@@ -225,6 +225,11 @@ describe('queries', () => {
     expect(({} as { admin?: boolean }).admin).toBeUndefined();
   });
 
+  it('say that a parameter was given twice', async () => {
+    const problem = await expectProblem(await get('/things?search=a&search=a'), 422, 'VALIDATION_FAILED');
+    expect(problem.errors).toEqual([{ field: 'search', message: 'must be given once' }]);
+  });
+
   it('cannot say what belongs into the body or the path', async () => {
     const inQuery = await post('{"name":"a"}', {}, '/things?name=b');
     expect(fieldsOf(await expectProblem(inQuery, 422, 'VALIDATION_FAILED'))).toEqual(['name']);

@@ -32,6 +32,7 @@ describe('routes', () => {
     expect((await get('/things/mine', { headers: admin })).status).toBe(200);
     expect((await get(`/things/${KNOWN_ID}/`)).status).toBe(200);
     expect((await get('/things/?search=lamp')).status).toBe(200);
+    expect((await get('/things/?x', { method: 'OPTIONS' })).status).toBe(204);
   });
 
   it.each(['/nothing', '/', '//things', '/things/a/b', '/thingsX', '/Things', '/things//', '/things/%ff', '/*'])(
@@ -175,8 +176,13 @@ describe('headers', () => {
 
   it('asks for https only where a trusted proxy received it', async () => {
     expect((await get('/things')).headers.has('strict-transport-security')).toBe(false);
-    const secure = await get('/things', { headers: { 'X-Forwarded-Proto': 'https' } });
-    expect(secure.headers.get('strict-transport-security')).toBe('max-age=31536000');
+    for (const path of ['/things', '/nothing', '/docs']) {
+      const secure = await get(path, { headers: { 'X-Forwarded-Proto': 'https' } });
+      expect(secure.headers.get('strict-transport-security')).toBe('max-age=31536000');
+    }
+    const direct = await startThings();
+    const claimed = await fetch(`${direct.url}/things`, { headers: { 'X-Forwarded-Proto': 'https' } });
+    expect(claimed.headers.has('strict-transport-security')).toBe(false);
   });
 
   it('answers the version as ETag, and looks at If-Match', async () => {

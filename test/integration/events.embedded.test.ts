@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { record, recordTombstone } from '../../mixins/events/record';
 import { describeCarrier } from '../contract/carrier';
@@ -6,13 +5,11 @@ import { companyId, greet, personCreated, savePerson, somePerson } from '../cont
 import { Probe } from '../contract/carrier-probe';
 import { until } from '../helpers/until';
 
-const CARRIER = resolve('test/contract/carrier-embedded.ts');
-
-describeCarrier('embedded', CARRIER);
+describeCarrier('embedded');
 
 describe('the outbox as a log', () => {
   it('gives every row one position, in the order of its key, also where transactions commit late', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const { owner } = await probe.start();
     const gate = Promise.withResolvers<void>();
     const late = somePerson();
@@ -33,7 +30,7 @@ describe('the outbox as a log', () => {
   });
 
   it('brings each event to one of the processes that follow it', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const [first, second] = [await probe.start(), await probe.start()];
     const people = await Promise.all(
       Array.from({ length: 300 }, (_, n) => savePerson((n % 2 === 0 ? first : second).owner.database)),
@@ -45,7 +42,7 @@ describe('the outbox as a log', () => {
   });
 
   it('is read from its beginning when its database was restored from a backup', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const first = await probe.start();
     const { id } = await savePerson(first.owner.database);
     for (const nth of [1, 2, 3]) await greet(first.owner.database, id, nth);
@@ -61,7 +58,7 @@ describe('the outbox as a log', () => {
   });
 
   it('is read on by a group that another log of the same name replaces', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const { owner } = await probe.start();
     const { id } = await savePerson(owner.database);
     await until(async () => (await probe.effects()).length === 1);
@@ -74,7 +71,7 @@ describe('the outbox as a log', () => {
     const age = `update outbox set published_at = now() - interval '8 days', recorded_at = now() - interval '8 days'`;
 
     it('keeps the newest row of each key of a state topic, and no tombstone', async () => {
-      const probe = await Probe.make(CARRIER);
+      const probe = await Probe.make();
       const { owner } = await probe.start();
       const [kept, erased] = [await savePerson(owner.database), await savePerson(owner.database)];
       for (const firstName of ['2', '3']) await savePerson(owner.database, { id: kept.id, firstName });
@@ -95,7 +92,7 @@ describe('the outbox as a log', () => {
     });
 
     it('keeps what is not stamped, and what some group has not read', async () => {
-      const probe = await Probe.make(CARRIER);
+      const probe = await Probe.make();
       const alone = await probe.start({ only: 'owner' });
       const { id } = await savePerson(alone.owner.database);
       for (const nth of [1, 2, 3]) await greet(alone.owner.database, id, nth);
@@ -114,7 +111,7 @@ describe('the outbox as a log', () => {
     });
 
     it('is the work of one process at a time', async () => {
-      const probe = await Probe.make(CARRIER);
+      const probe = await Probe.make();
       const { owner } = await probe.start({ only: 'owner' });
       const locker = await probe.owner.connect();
       await locker.query('select pg_advisory_lock(4120918)');

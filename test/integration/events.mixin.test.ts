@@ -1,26 +1,14 @@
-import { resolve } from 'node:path';
-import { Loggers, type ServiceSchema } from 'moleculer';
+import type { ServiceSchema } from 'moleculer';
 import { describe, expect, it } from 'vitest';
 import { eventLog } from '../../mixins/events/events.mixin';
 import { reaction } from '../../mixins/events/reaction';
 import { companyId, followerDomain, greet, greeted, personCreated, savePerson, somePerson } from '../contract/carrier-node';
-import { Probe } from '../contract/carrier-probe';
+import { Lines, Probe } from '../contract/carrier-probe';
 import { until } from '../helpers/until';
-
-const CARRIER = resolve('test/contract/carrier-embedded.ts');
-
-/** Keeps what is logged. */
-class Lines extends Loggers.Base<Loggers.Base.LoggerOptions> {
-  readonly all: string[] = [];
-
-  override getLogHandler(): Loggers.Base.LogHandler {
-    return (level, args) => void this.all.push(`${level} ${args.map(String).join(' ')}`);
-  }
-}
 
 describe('a durable handler', () => {
   it('has its service as this, and the event and its transaction in the context', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const seen: unknown[] = [];
     const node = await probe.start({ only: 'owner' });
     const { id } = await savePerson(node.owner.database);
@@ -45,7 +33,7 @@ describe('a durable handler', () => {
   });
 
   it('says loudly, and does nothing, when its event is emitted on Moleculer’s own bus', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const log = new Lines();
     const { broker } = await probe.start({ log });
     const person = somePerson();
@@ -59,7 +47,7 @@ describe('a durable handler', () => {
   });
 
   it('cannot stand under the name of another topic', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const { broker } = await probe.start({ only: 'owner' });
     const misnamed = {
       name: 'misnamed',
@@ -77,7 +65,7 @@ describe('a durable handler', () => {
 
 describe('a service that comes, goes and comes back', () => {
   it('leaves nothing open when the last of its domain stops', async () => {
-    const probe = await Probe.make(CARRIER);
+    const probe = await Probe.make();
     const node = await probe.start();
     const { id } = await savePerson(node.owner.database);
     await until(async () => (await probe.effects()).length === 1);

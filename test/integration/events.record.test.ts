@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import type pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
@@ -11,14 +10,13 @@ import { companyId, type Node, personCreated, savePerson, somePerson } from '../
 import { Probe } from '../contract/carrier-probe';
 import { until } from '../helpers/until';
 
-const CARRIER = resolve('test/contract/carrier-embedded.ts');
 const ID = '0198c0de-0000-7000-8000-0000000000aa';
 const TRACEPARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
 
 const command = { requestID: 'request-1', headers: { traceparent: TRACEPARENT } } as unknown as CommandContext;
 
 async function owner(): Promise<{ probe: Probe; database: Node['owner']['database']; envelopes(): Promise<Envelope[]> }> {
-  const probe = await Probe.make(CARRIER);
+  const probe = await Probe.make();
   const node = await probe.start({ only: 'owner' });
   return { probe, database: node.owner.database, envelopes: () => envelopesOf(probe.owner) };
 }

@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Carrier } from '../../mixins/events/carrier';
 import { eventLogStatus, retryRefused } from '../../mixins/events/operators';
@@ -42,7 +41,7 @@ class SendingCarrier implements Carrier {
 }
 
 async function startWith(carrier: Carrier): Promise<{ probe: Probe; node: Node }> {
-  const probe = await Probe.make(resolve('test/contract/carrier-embedded.ts'));
+  const probe = await Probe.make();
   const node = await probe.start({ only: 'owner', makeCarrier: () => carrier });
   return { probe, node };
 }
@@ -141,7 +140,7 @@ describe('the relay of a carrier whose log is elsewhere', () => {
 
   it('waits for a lease before its first send when the one before it did not give the lease back', async () => {
     const carrier = new SendingCarrier();
-    const probe = await Probe.make(resolve('test/contract/carrier-embedded.ts'));
+    const probe = await Probe.make();
     const first = await probe.start({ only: 'owner' });
     await savePerson(first.owner.database);
     await until(() => first.owner.relay.isLeader);
