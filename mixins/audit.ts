@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { v7 as uuidv7 } from 'uuid';
+import { batch } from './db/batch';
 import { migration } from './db/migrations';
-import { statement } from './db/statement';
+
 import type { Transaction } from './db/transaction';
 
 /** What a command did to one thing. */
@@ -38,11 +39,11 @@ export const auditMigration = migration(
   create index audit_entries_subject_idx on audit_entries (company_id, subject_id, id);`,
 );
 
-const insertEntries = statement<{ entries: string }>(
+const auditEntries = batch<ReturnType<typeof toRow>>(
   'audit.insert',
   `insert into audit_entries (company_id, id, user_id, action, subject_type, subject_id, before, after, request_id)
   select "companyId", id, "userId", action, "subjectType", "subjectId", before, after, "requestId"
-  from jsonb_to_recordset($entries::jsonb) as entry (
+  from jsonb_to_recordset($rows::jsonb) as entry (
     "companyId" uuid, id uuid, "userId" uuid, action text, "subjectType" text, "subjectId" uuid,
     before jsonb, after jsonb, "requestId" text
   )`,
@@ -59,7 +60,7 @@ export function audit(tx: Transaction, entry: AuditEntry): Promise<void> {
 /** `audit` for many things that one command changed. */
 export async function auditAll(tx: Transaction, entries: readonly AuditEntry[]): Promise<void> {
   const rows = entries.map(entry => toRow(tx, entry)).filter(({ before, after }) => before !== null || after !== null);
-  if (rows.length > 0) await insertEntries.all(tx, { entries: JSON.stringify(rows) });
+  tx.writeAtEnd(auditEntries, rows);
 }
 
 function toRow(tx: Transaction, { before, after, by, ...entry }: AuditEntry) {

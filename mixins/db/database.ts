@@ -7,7 +7,7 @@ import { type ConstraintProblems, isRetriable, isUnavailable, toProblem } from '
 import { Listener } from './listener';
 import { type Migration, migrate } from './migrations';
 import type { Queryable, StatementText } from './statement';
-import { isInTransaction, runTransaction, type Transaction } from './transaction';
+import { isInTransaction, runTransaction, type Transaction, type TransactionHost } from './transaction';
 import { columnTypes } from './types';
 
 const CONNECT_TIMEOUT = 3_000;
@@ -39,6 +39,7 @@ export class Database implements Queryable {
   readonly sequelize: Sequelize;
   readonly listener: Listener;
   readonly #pool: pg.Pool;
+  readonly #host: TransactionHost;
   readonly #options: DatabaseOptions;
   readonly #log: Log;
   readonly #ready: Promise<void>;
@@ -79,6 +80,8 @@ export class Database implements Queryable {
         application_name: `hiver-${options.name}-tx`,
       },
     });
+    const pool = { execute: <Row>(text: StatementText, values: unknown[]) => this.#query<Row>(text, values) };
+    this.#host = { name: this.name, sequelize: this.sequelize, pool, owner: this };
     this.listener = new Listener(options.url, error => log.warn(`No NOTIFY from ${this.name} for now: ${error.message}`));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.firstTry = promise;
@@ -104,8 +107,7 @@ export class Database implements Queryable {
     this.#assertReady();
     if (isInTransaction(this.name)) throw new Error(`${statement.name} bypassed the open transaction: give it the transaction`);
     try {
-      const { rows } = await this.#pool.query({ name: statement.name, text: statement.text, values, types: columnTypes });
-      return rows;
+      return await this.#query(statement, values);
     } catch (error) {
       throw toProblem(error, this.#options.constraints);
     }
@@ -119,7 +121,7 @@ export class Database implements Queryable {
     this.#assertReady();
     for (let attempt = 1; ; attempt++) {
       try {
-        return await runTransaction(this.name, ctx, this.sequelize, work, this);
+        return await runTransaction(this.#host, ctx, work);
       } catch (error) {
         if (attempt < MAX_ATTEMPTS && isRetriable(error)) continue;
         throw toProblem(error, this.#options.constraints);
@@ -152,6 +154,11 @@ export class Database implements Queryable {
     this.#wake?.();
     await this.#ready.catch(() => undefined);
     await Promise.allSettled([this.listener.close(), this.#pool.end(), this.sequelize.close()]);
+  }
+
+  async #query<Row>({ name, text }: StatementText, values: unknown[]): Promise<Row[]> {
+    const { rows } = await this.#pool.query({ name, text, values, types: columnTypes });
+    return rows;
   }
 
   async #open(onOutOfReach: () => void): Promise<void> {

@@ -51,7 +51,7 @@ export class Connections implements Queryable {
   }
 
   inTransaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    return runTransaction(this.owner.name, undefined, this.#sequelize, work, this.owner);
+    return runTransaction({ name: this.owner.name, sequelize: this.#sequelize, pool: this, owner: this.owner }, undefined, work);
   }
 
   async close(): Promise<void> {

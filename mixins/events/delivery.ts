@@ -80,7 +80,7 @@ async function claim(tx: Transaction, units: readonly Unit[]): Promise<Unit[]> {
   const claimed = await claimUnits.all(tx, { ids, services });
   const open = new Set(claimed.map(({ eventId, service }) => `${eventId} ${service}`));
   // The same event may be twice in one chunk: the first of them takes it.
-  return [...units].filter(() => open !== undefined);
+  return units.filter(unit => open.delete(`${unit.eventId} ${unit.handler.service}`));
 }
 
 /** Brings about, in one transaction, what some events cause. Replicas first: reactions look at them. */

@@ -18,9 +18,10 @@ export class Loop {
     private readonly gap = 0,
   ) {}
 
-  start(): void {
+  /** Runs from now on; for the first time at once, or when it is woken. */
+  start({ isAsleep = false } = {}): void {
     this.#isStopped = false;
-    this.wake();
+    if (!isAsleep) this.wake();
   }
 
   wake(): void {

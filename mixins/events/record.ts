@@ -1,13 +1,13 @@
 import { v7 as uuidv7 } from 'uuid';
 import type * as z from 'zod';
-import { statement } from '../db/statement';
+import { batch } from '../db/batch';
 import type { Transaction } from '../db/transaction';
 import { commonProblems } from '../errors';
 import { envelopeHead, type RecordExtras } from './envelope';
 import { type Envelope, type EventContract, MAX_EVENT_BYTES } from './event';
 import { wakeRelay } from './wake';
 
-interface OutboxInsert {
+interface OutboxRow {
   id: string;
   topic: string;
   key: string;
@@ -18,32 +18,19 @@ interface OutboxInsert {
   envelope: string | null;
 }
 
-const insertOne = statement<OutboxInsert>(
+const outboxRows = batch<OutboxRow>(
   'events.record',
   `insert into outbox (id, topic, key, company_id, version, compacted, envelope)
-   values ($id, $topic, $key, $companyId, $version, $compacted, $envelope)`,
-);
-
-const insertMany = statement<{
-  topic: string;
-  compacted: boolean;
-  ids: string[];
-  keys: string[];
-  companyIds: string[];
-  versions: number[];
-  envelopes: string[];
-}>(
-  'events.recordAll',
-  `insert into outbox (id, topic, key, company_id, version, compacted, envelope)
-   select id, $topic, key, company_id, version, $compacted, envelope
-   from unnest($ids::uuid[], $keys::text[], $companyIds::uuid[], $versions::int[], $envelopes::text[])
-     with ordinality as recorded(id, key, company_id, version, envelope, place)
+   select id, topic, key, "companyId", version, compacted, envelope
+   from rows from (jsonb_to_recordset($rows::jsonb)
+     as (id uuid, topic text, key text, "companyId" uuid, version int, compacted boolean, envelope text)
+   ) with ordinality as recorded(id, topic, key, "companyId", version, compacted, envelope, place)
    order by place`,
 );
 
 /**
- * Records a fact in the transaction that makes it true; it leaves after the commit, or never. Comes after the change:
- * its place in the order is drawn here, and only the lock on the aggregate's row makes that the order of the changes.
+ * Records a fact in the transaction that makes it true; it leaves after the commit, or never. Its row is written at the
+ * transaction's end, when all that it changes is locked: that makes the order of events the order of the changes.
  * @throws EVENT_TOO_LARGE over 256 kB; an error when the data breaks the topic's contract
  */
 export async function record<D extends z.ZodType>(
@@ -52,11 +39,10 @@ export async function record<D extends z.ZodType>(
   data: z.input<D>,
   extras?: RecordExtras,
 ): Promise<void> {
-  await insertOne.all(tx, outboxRow(tx, contract, data, extras));
-  tx.afterCommit(() => wakeRelay(tx));
+  await recordAll(tx, contract, [data], extras);
 }
 
-/** Records many facts of one topic, in this order and in one statement. */
+/** Records many facts of one topic, in this order. */
 export async function recordAll<D extends z.ZodType>(
   tx: Transaction,
   contract: EventContract<D>,
@@ -64,17 +50,10 @@ export async function recordAll<D extends z.ZodType>(
   extras?: RecordExtras,
 ): Promise<void> {
   if (datas.length === 0) return;
-  const rows = datas.map(data => outboxRow(tx, contract, data, extras));
-  await insertMany.all(tx, {
-    topic: contract.topic,
-    compacted: contract.kind === 'state',
-    ids: rows.map(row => row.id),
-    keys: rows.map(row => row.key),
-    companyIds: rows.map(row => row.companyId),
-    versions: rows.map(row => row.version),
-    envelopes: rows.map(row => row.envelope),
-  });
-  tx.afterCommit(() => wakeRelay(tx));
+  write(
+    tx,
+    datas.map(data => outboxRow(tx, contract, data, extras)),
+  );
 }
 
 /**
@@ -87,11 +66,20 @@ export async function recordTombstone(
   { key, companyId }: { key: string; companyId: string },
 ): Promise<void> {
   const { topic } = contract;
-  await insertOne.all(tx, { id: uuidv7(), topic, key, companyId, version: 0, compacted: true, envelope: null });
+  write(tx, [{ id: uuidv7(), topic, key, companyId, version: 0, compacted: true, envelope: null }]);
+}
+
+function write(tx: Transaction, rows: readonly OutboxRow[]): void {
+  tx.writeAtEnd(outboxRows, rows);
   tx.afterCommit(() => wakeRelay(tx));
 }
 
-function outboxRow<D extends z.ZodType>(tx: Transaction, contract: EventContract<D>, input: z.input<D>, extras?: RecordExtras) {
+function outboxRow<D extends z.ZodType>(
+  tx: Transaction,
+  contract: EventContract<D>,
+  input: z.input<D>,
+  extras?: RecordExtras,
+): OutboxRow {
   const data = contract.data.parse(input);
   const head = envelopeHead(contract, tx.database, tx.ctx, extras);
   const companyid = contract.companyOf(data);

@@ -46,7 +46,7 @@ export class Relay {
       if (payload !== RECORDED || this.lease.isHeld) this.#loop.wake();
     });
     this.#loop.start();
-    this.#notifier.start();
+    this.#notifier.start({ isAsleep: true });
   }
 
   /** There is something in the outbox. */

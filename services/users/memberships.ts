@@ -1,3 +1,4 @@
+import type { Queryable } from '../../mixins/db/statement';
 import type { Transaction } from '../../mixins/db/transaction';
 import type { ProblemFactory } from '../../mixins/errors';
 import { teamsProblems } from './teams.contract';
@@ -7,18 +8,30 @@ import { usersProblems } from './users.contract';
 import { userTeams } from './users.model';
 import { listExistingUsers } from './users.queries';
 
+/**
+ * Teams by their ids, in the order of their names.
+ * @throws USERS_TEAM_UNKNOWN naming each id that is no team of the company
+ */
+export async function getTeamsById(
+  on: Queryable,
+  companyId: string,
+  teamIds: readonly string[],
+): Promise<{ id: string; name: string }[]> {
+  if (teamIds.length === 0) return [];
+  const found = await listExistingTeams.all(on, { companyId, ids: [...teamIds] });
+  assertFound('teamIds', teamIds, found, usersProblems.USERS_TEAM_UNKNOWN);
+  return found;
+}
+
 /** Puts a person into exactly these teams. */
 export async function setTeamsOf(tx: Transaction, companyId: string, userId: string, teamIds: readonly string[]): Promise<void> {
-  const ids = [...new Set(teamIds.map(id => id.toLowerCase()))];
-  const found = ids.length > 0 ? await listExistingTeams.all(tx, { companyId, ids }) : [];
-  assertFound('teamIds', teamIds, found, usersProblems.USERS_TEAM_UNKNOWN);
+  const teams = await getTeamsById(tx, companyId, teamIds);
   await tx.remove(userTeams, { companyId, userId });
-  if (ids.length > 0) {
-    await tx.insert(
-      userTeams,
-      ids.map(teamId => ({ companyId, userId, teamId })),
-    );
-  }
+  if (teams.length === 0) return;
+  await tx.insert(
+    userTeams,
+    teams.map(team => ({ companyId, userId, teamId: team.id })),
+  );
 }
 
 /** Names exactly these people as a team's managers. */

@@ -1,3 +1,4 @@
+import { batch } from '../../mixins/db/batch';
 import { type PurgeRule, purgeWhere } from '../../mixins/db/purge-rule';
 import { statement } from '../../mixins/db/statement';
 import type { Person } from './users.model';
@@ -125,12 +126,22 @@ export const removeUnusedLinks = statement<{ companyId: string; userId: string }
   'delete from link_tokens where company_id = $companyId and user_id = $userId and used_at is null',
 );
 
-/** Keeps many links; the hashes come as base64. */
-export const insertLinks = statement<{ companyId: string; kind: 'INVITE'; links: string }>(
-  'links.insertMany',
+export interface LinkTokenRow {
+  /** Base64. */
+  tokenHash: string;
+  companyId: string;
+  userId: string;
+  kind: 'INVITE';
+  address: string;
+  expiresAt: string;
+}
+
+export const linkTokens = batch<LinkTokenRow>(
+  'links.insert',
   `insert into link_tokens (token_hash, company_id, user_id, kind, address, expires_at)
-   select decode("tokenHash", 'base64'), $companyId::uuid, "userId", $kind::text, address, "expiresAt"
-   from jsonb_to_recordset($links::jsonb) as link("tokenHash" text, "userId" uuid, address text, "expiresAt" timestamptz)`,
+   select decode("tokenHash", 'base64'), "companyId", "userId", kind, address, "expiresAt"
+   from jsonb_to_recordset($rows::jsonb)
+     as link("tokenHash" text, "companyId" uuid, "userId" uuid, kind text, address text, "expiresAt" timestamptz)`,
 );
 
 /** Two sign-ups with one address take turns, so that a double tap makes one account. */

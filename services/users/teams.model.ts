@@ -1,4 +1,5 @@
 import { DataTypes } from 'sequelize';
+import { batch } from '../../mixins/db/batch';
 import { table } from '../../mixins/db/model';
 
 export interface TeamRow {
@@ -19,6 +20,13 @@ export const teams = table<TeamRow>(
     updatedAt: { type: DataTypes.DATE, defaultValue: DataTypes.NOW },
   },
   { versioned: true },
+);
+
+/** Teams that are made in the same transaction as the people in them. */
+export const newTeams = batch<{ id: string; companyId: string; name: string }>(
+  'teams.new',
+  `insert into teams (id, company_id, name) select id, "companyId", name
+   from jsonb_to_recordset($rows::jsonb) as team(id uuid, "companyId" uuid, name text)`,
 );
 
 export interface TeamManagerRow {

@@ -42,21 +42,14 @@ export async function lockTeam(tx: Transaction, companyId: string, id: string): 
   return getTeamRow(tx, companyId, id);
 }
 
-/** Which of these teams exist in the company; they cannot go while the transaction is open. */
-export const listExistingTeams = statement<{ companyId: string; ids: string[] }, { id: string }>(
+/** Which of these teams exist in the company. */
+export const listExistingTeams = statement<{ companyId: string; ids: string[] }, { id: string; name: string }>(
   'teams.listExisting',
-  'select id from teams where company_id = $companyId and id = any($ids::uuid[]) for key share',
+  'select id, name from teams where company_id = $companyId and id = any($ids::uuid[]) order by name, id',
 );
 
 /** Teams by name, without regard to case. */
 export const listTeamsByName = statement<{ companyId: string; names: string[] }, { id: string; name: string }>(
   'teams.listByName',
   'select id, name from teams where company_id = $companyId and lower(name) = any(select lower(n) from unnest($names::text[]) n)',
-);
-
-/** Makes many teams in one round trip. */
-export const insertTeams = statement<{ companyId: string; teams: string }>(
-  'teams.insertMany',
-  `insert into teams (id, company_id, name)
-   select id, $companyId::uuid, name from jsonb_to_recordset($teams::jsonb) as team(id uuid, name text)`,
 );

@@ -1,15 +1,34 @@
 import type { ServiceBroker } from 'moleculer';
-import { audit } from '../../mixins/audit';
+import { audit, auditAll } from '../../mixins/audit';
 import type { Transaction } from '../../mixins/db/transaction';
-import { record } from '../../mixins/events/record';
+import { record, recordAll } from '../../mixins/events/record';
 import { notificationsSend } from '../notifications/notifications.contract';
 import { makeInvites } from './invites';
 import { setTeamsOf } from './memberships';
 import { removeUnusedLinks } from './sessions.queries';
-import { usersProblems, userUpdated } from './users.contract';
-import { type Person, toUserState, type UserRow, users } from './users.model';
+import { userCreated, usersProblems, userUpdated } from './users.contract';
+import { newMemberships, newPeople, type Person, toUserState, type UserRow, users } from './users.model';
 import { countOtherAdmins, getPerson } from './users.queries';
 import { isSameAddress, losesAdmin } from './users.rules';
+
+/** Makes people and invites them. All of it is written at the transaction's end. */
+export async function invitePeople(broker: ServiceBroker, tx: Transaction, people: readonly Person[]): Promise<void> {
+  tx.writeAtEnd(newPeople, people);
+  tx.writeAtEnd(
+    newMemberships,
+    people.flatMap(({ companyId, id, teams }) => teams.map(team => ({ companyId, userId: id, teamId: team.id }))),
+  );
+  const invites = makeInvites(broker, tx, people);
+  await recordAll(
+    tx,
+    userCreated,
+    people.map((person, at) => ({ ...toUserState(person), invite: invites[at] })),
+  );
+  await auditAll(
+    tx,
+    people.map(person => ({ action: actionOf(tx), subjectType: 'user', subjectId: person.id, before: null, after: person })),
+  );
+}
 
 /**
  * Changes a person who is locked, tells the other services and leaves an audit row. Without changes nothing happens.
@@ -37,7 +56,7 @@ export async function noteChange(tx: Transaction, before: Person): Promise<Perso
   await record(tx, userUpdated, toUserState(after));
   // Where nobody is signed in, the person proved by a link who they are.
   const by = tx.ctx?.meta.user ? undefined : { companyId, userId: id };
-  await audit(tx, { action: tx.ctx?.action?.name ?? 'users.update', subjectType: 'user', subjectId: id, before, after, by });
+  await audit(tx, { action: actionOf(tx), subjectType: 'user', subjectId: id, before, after, by });
   return after;
 }
 
@@ -52,7 +71,7 @@ export async function assertNotLastAdmin(tx: Transaction, before: Person, change
 export async function reinvite(broker: ServiceBroker, tx: Transaction, person: Person): Promise<void> {
   const { companyId, id } = person;
   await removeUnusedLinks.all(tx, { companyId, userId: id });
-  const invite = (await makeInvites(broker, tx, companyId, [person])).get(id);
+  const [invite] = makeInvites(broker, tx, [person]);
   await record(tx, notificationsSend, {
     companyId,
     kind: 'invite',
@@ -61,4 +80,8 @@ export async function reinvite(broker: ServiceBroker, tx: Transaction, person: P
     dedupeKey: `invite:${id}:${person.version}`,
     sealed: invite?.sealed,
   });
+}
+
+function actionOf(tx: Transaction): string {
+  return tx.ctx?.action?.name ?? 'users';
 }

@@ -3,7 +3,7 @@ import { type Queryable, type Statement, statement } from '../../mixins/db/state
 import type { Transaction } from '../../mixins/db/transaction';
 import { type Listing, listing } from '../../mixins/pagination';
 import { usersProblems } from './users.contract';
-import type { Person, UserRow } from './users.model';
+import type { Person } from './users.model';
 
 const PERSON = `
   u.id, u.company_id as "companyId", u.first_name as "firstName", u.last_name as "lastName", u.email, u.role, u.status,
@@ -123,36 +123,6 @@ export const listByEmails = statement<{ companyId: string; emails: string[] }, {
 export const listExistingUsers = statement<{ companyId: string; ids: string[] }, { id: string }>(
   'users.listExisting',
   'select id from users where company_id = $companyId and id = any($ids::uuid[]) for key share',
-);
-
-/** Makes an invited person, with the company's time zone and language where none is given. */
-export const insertPerson = statement<
-  Pick<UserRow, 'id' | 'companyId' | 'firstName' | 'lastName' | 'email' | 'role' | 'phone' | 'startsOn'> &
-    Partial<Pick<UserRow, 'timeZone' | 'locale'>>,
-  Person
->(
-  'users.insert',
-  `insert into users as u (id, company_id, first_name, last_name, email, role, status, phone, starts_on, time_zone, locale)
-   select $id::uuid, c.id, $firstName::text, $lastName::text, $email::text, $role::text, 'INVITED', $phone::text, $startsOn::date,
-     coalesce($timeZone::text, c.time_zone), coalesce($locale::text, c.locale)
-   from companies c where c.id = $companyId
-   returning ${PERSON}`,
-);
-
-/** Makes many people in one round trip. */
-export const insertPeople = statement<{ companyId: string; people: string }>(
-  'users.insertPeople',
-  `insert into users (id, company_id, first_name, last_name, email, role, status, phone, time_zone, locale, starts_on)
-   select id, $companyId::uuid, "firstName", "lastName", email, role, 'INVITED', phone, "timeZone", locale, "startsOn"
-   from jsonb_to_recordset($people::jsonb) as person(
-     id uuid, "firstName" text, "lastName" text, email text, role text, phone text, "timeZone" text, locale text, "startsOn" date)`,
-);
-
-/** Puts many people into teams in one round trip. */
-export const insertMemberships = statement<{ companyId: string; memberships: string }>(
-  'users.insertMemberships',
-  `insert into user_teams (company_id, user_id, team_id)
-   select $companyId::uuid, "userId", "teamId" from jsonb_to_recordset($memberships::jsonb) as membership("userId" uuid, "teamId" uuid)`,
 );
 
 /** Lets a deactivated person in again: as they were before they accepted or after. */

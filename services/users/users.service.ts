@@ -1,17 +1,13 @@
-import { v7 as uuidv7 } from 'uuid';
-import { audit } from '../../mixins/audit';
 import { action } from '../../mixins/contract';
 import { type DomainService, domain } from '../../mixins/domain.mixin';
-import { record } from '../../mixins/events/record';
 import { likePattern } from '../../mixins/search';
 import { assertVersion } from '../../mixins/versions';
-import { lockCompany } from './companies.queries';
+import { getCompany, lockCompany } from './companies.queries';
 import { importPeople, planImport } from './import';
 import { parsePeople } from './import.rules';
-import { makeInvites } from './invites';
-import { setTeamsOf } from './memberships';
+import { getTeamsById } from './memberships';
 import { closeSessionsOf } from './sessions';
-import { assertNotLastAdmin, changePerson, noteChange, reinvite } from './users.commands';
+import { assertNotLastAdmin, changePerson, invitePeople, noteChange, reinvite } from './users.commands';
 import {
   createUser,
   deactivateUser,
@@ -22,11 +18,10 @@ import {
   reactivateUser,
   updateMe,
   updateUser,
-  userCreated,
 } from './users.contract';
 import { usersDomain } from './users.domain';
-import { toUserState, toVisible, users } from './users.model';
-import { getPerson, getVisiblePerson, insertPerson, listPeople, lockPerson, reactivatePerson } from './users.queries';
+import { toInvited, toVisible, users } from './users.model';
+import { getPerson, getVisiblePerson, listPeople, lockPerson, reactivatePerson } from './users.queries';
 
 const IMPORT_LIMIT = 5_000_000;
 const IMPORT_TIMEOUT = 60_000;
@@ -97,16 +92,11 @@ const schema: DomainService = {
       async handler(ctx) {
         const { companyId } = ctx.meta.user;
         const { teamIds = [], ...fields } = ctx.params;
+        const company = await getCompany.one(this.db, { companyId });
+        const teams = await getTeamsById(this.db, companyId, teamIds);
         return this.inTransaction(ctx, async tx => {
-          const id = uuidv7();
-          let person = await insertPerson.one(tx, { ...fields, id, companyId });
-          if (teamIds.length > 0) {
-            await setTeamsOf(tx, companyId, id, teamIds);
-            person = await getPerson(tx, companyId, id);
-          }
-          const invites = await makeInvites(this.broker, tx, companyId, [person]);
-          await record(tx, userCreated, { ...toUserState(person), invite: invites.get(id) });
-          await audit(tx, { action: 'users.create', subjectType: 'user', subjectId: id, before: null, after: person });
+          const person = toInvited(company, { ...fields, teams });
+          await invitePeople(this.broker, tx, [person]);
           return person;
         });
       },
@@ -193,8 +183,8 @@ const schema: DomainService = {
         const { people } = parsePeople(ctx.params.csv);
         if (ctx.params.dryRun) {
           ctx.meta.$statusCode = 200;
-          const { newTeams } = await planImport(this.db, companyId, people);
-          return { valid: people.length, teamsToCreate: newTeams };
+          const { newNames } = await planImport(this.db, companyId, people);
+          return { valid: people.length, teamsToCreate: newNames };
         }
         return this.inTransaction(ctx, tx => importPeople(this.broker, tx, companyId, people));
       },

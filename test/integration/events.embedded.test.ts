@@ -57,7 +57,23 @@ describe('the outbox as a log', () => {
     expect((await probe.effects()).map(({ version }) => version)).toEqual([1, 1, 2, 3, 10]);
   });
 
-  it('is read on by a group that another log of the same name replaces', async () => {
+  it('is read from its beginning when it is another log than the group knew', async () => {
+    const probe = await Probe.make();
+    const first = await probe.start();
+    const { id } = await savePerson(first.owner.database);
+    await until(async () => (await probe.effects()).length === 1);
+    await probe.stop(first);
+    await probe.owner.query('truncate outbox');
+    await probe.owner.query('update event_log set id = gen_random_uuid(), last_position = 0');
+    const alone = await probe.start({ only: 'owner' });
+    for (const nth of [1, 2, 3]) await greet(alone.owner.database, id, nth);
+    await until(async () => (await probe.count('owner', 'outbox where position is null')) === 0);
+    await probe.stop(alone);
+    await probe.start();
+    await until(async () => (await probe.effects('users.greeted')).length === 3);
+  });
+
+  it('is read on after it was declared another log while the group reads', async () => {
     const probe = await Probe.make();
     const { owner } = await probe.start();
     const { id } = await savePerson(owner.database);
