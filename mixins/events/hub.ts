@@ -151,10 +151,14 @@ export class Hub {
 
   /** Begins or ends consuming, one change after the other. */
   #reconsider(): Promise<void> {
-    this.#change = this.#change.then(async () => {
-      await this.#endConsuming();
-      if (this.#isReady && !this.#isClosed && this.broker.started && this.missing.length === 0) this.#beginConsuming();
-    });
+    this.#change = this.#change
+      .then(async () => {
+        await this.#endConsuming();
+        if (!this.#isReady || this.#isClosed || !this.broker.started) return;
+        if (this.missing.length === 0) this.#beginConsuming();
+        else this.log.info(`Events wait for ${this.missing.join(', ')}`);
+      })
+      .catch(error => this.log.error(`Events are not consumed: ${describeError(error)}`));
     return this.#change;
   }
 

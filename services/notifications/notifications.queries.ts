@@ -1,32 +1,35 @@
+import { batch } from '../../mixins/db/batch';
 import { type Queryable, statement } from '../../mixins/db/statement';
 import type { DataOf } from '../../mixins/events/event';
 import type { notificationsSend } from './notifications.contract';
+import type { Telling } from './notifications.rules';
 
-interface Told {
-  companyId: string;
+interface Told extends Telling {
   userIds: readonly string[];
-  kind: string;
-  channels: readonly string[];
-  /** JSON. */
-  params: string;
-  urgent: boolean;
-  dedupeKey: string;
-  sealed: string | null;
-  expiresAt: string | null;
 }
 
-/** Writes down what is to be told to whom, and by which channels; whoever was told under this key already is passed over. */
-export const insertNotifications = statement<Told>(
+/**
+ * Writes down what is to be told to whom, and by which channels; whoever was told under this key already is passed over.
+ */
+export const newNotifications = batch<Told>(
   'notifications.insert',
-  `with told as (
-     insert into notifications (id, company_id, user_id, kind, params, urgent, dedupe_key, sealed, expires_at)
-     select uuidv7(), $companyId, user_id, $kind, $params, $urgent, $dedupeKey, $sealed, $expiresAt
-     from (select distinct unnest($userIds::uuid[]) as user_id order by 1)
-     on conflict (company_id, user_id, dedupe_key) do nothing
-     returning company_id, id
-   )
-   insert into deliveries (id, company_id, notification_id, channel)
-   select uuidv7(), told.company_id, told.id, channel from told cross join unnest($channels::text[]) as channel`,
+  `insert into deliveries (id, company_id, notification_id, channel)
+   select uuidv7(), told.company_id, told.id, unnest(asked.channels)
+   from told join (
+     select distinct on (user_id, "dedupeKey", "companyId") "companyId", "dedupeKey", user_id, channels
+     from jsonb_to_recordset($rows::jsonb) as row("companyId" uuid, "dedupeKey" text, "userIds" uuid[], channels text[])
+     cross join unnest("userIds") as user_id
+   ) asked on asked."companyId" = told.company_id and asked."dedupeKey" = told.dedupe_key and asked.user_id = told.user_id`,
+  {
+    told: `insert into notifications (id, company_id, user_id, kind, params, urgent, dedupe_key, sealed, expires_at)
+      select uuidv7(), "companyId", user_id, kind, params, urgent, "dedupeKey", sealed, "expiresAt"
+      from jsonb_to_recordset($rows::jsonb) as row("companyId" uuid, kind text, params jsonb, urgent boolean, "dedupeKey" text,
+        sealed text, "expiresAt" timestamptz, "userIds" uuid[])
+      cross join unnest("userIds") as user_id
+      order by user_id
+      on conflict (company_id, user_id, dedupe_key) do nothing
+      returning company_id, id, user_id, dedupe_key`,
+  },
 );
 
 const listAtWork = statement<{ companyId: string; role?: string; teamId?: string }, { id: string }>(

@@ -15,12 +15,12 @@ import { deliverByMail } from './mail.channel';
 import { notificationsSend } from './notifications.contract';
 import { notificationsDomain } from './notifications.domain';
 import { notifications } from './notifications.model';
-import { findRecipients, insertNotifications } from './notifications.queries';
+import { findRecipients, newNotifications } from './notifications.queries';
 import { type Telling, toTelling, toWelcome } from './notifications.rules';
 
 interface NotificationsMethods {
   /** Writes down what is to be told to whom; it goes out as soon as that is committed. */
-  tell(tx: Transaction, telling: Telling, userIds: readonly string[]): Promise<void>;
+  tell(tx: Transaction, telling: Telling, userIds: readonly string[]): void;
 }
 
 interface NotificationsVars {
@@ -44,22 +44,22 @@ const schema: DomainService<NotificationsMethods, NotificationsVars> = {
       async handler(ctx) {
         const user = ctx.params.data;
         const telling = toWelcome(user);
-        if (telling) await this.tell(ctx.locals.tx, telling, [user.id]);
+        if (telling) this.tell(ctx.locals.tx, telling, [user.id]);
       },
     }),
 
     'notifications.send': reaction(notificationsSend, {
       async handler(ctx) {
         const { tx } = ctx.locals;
-        await this.tell(tx, toTelling(ctx.params.data), await findRecipients(tx, ctx.params.data));
+        this.tell(tx, toTelling(ctx.params.data), await findRecipients(tx, ctx.params.data));
       },
     }),
   },
 
   methods: {
-    async tell(tx, telling, userIds) {
+    tell(tx, telling, userIds) {
       if (userIds.length === 0) return;
-      await insertNotifications.all(tx, { ...telling, params: JSON.stringify(telling.params), userIds });
+      tx.writeAtEnd(newNotifications, [{ ...telling, userIds }]);
       tx.afterCommit(() => this.job.wake());
     },
   },

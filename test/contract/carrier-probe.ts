@@ -90,6 +90,25 @@ export class Probe {
     return rows[0]!.count;
   }
 
+  /** Records the oldest event once more, about somebody else, in a transaction that is not committed before it is told. */
+  async recordSlowly(key: string): Promise<{ commit(): Promise<void> }> {
+    const client = await this.owner.connect();
+    await client.query('begin');
+    await client.query(
+      `insert into outbox (id, topic, key, company_id, version, compacted, envelope)
+       select gen_random_uuid(), topic, $1::text, company_id, version, compacted,
+         (envelope::jsonb || jsonb_build_object('id', gen_random_uuid(), 'subject', $1::text))::text
+       from outbox order by seq limit 1`,
+      [key],
+    );
+    return {
+      commit: async () => {
+        await client.query('commit');
+        client.release();
+      },
+    };
+  }
+
   /** Lets the time pass that a dead relay's lease lasts. */
   async expireLease(): Promise<void> {
     await this.owner.query(`update relay_lease set expires_at = '-infinity'`);

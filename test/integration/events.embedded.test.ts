@@ -1,7 +1,8 @@
+import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
-import { record, recordTombstone } from '../../mixins/events/record';
+import { recordTombstone } from '../../mixins/events/record';
 import { describeCarrier } from '../contract/carrier';
-import { companyId, greet, personCreated, savePerson, somePerson } from '../contract/carrier-node';
+import { companyId, greet, personCreated, savePerson } from '../contract/carrier-node';
 import { Probe } from '../contract/carrier-probe';
 import { until } from '../helpers/until';
 
@@ -11,21 +12,19 @@ describe('the outbox as a log', () => {
   it('gives every row one position, in the order of its key, also where transactions commit late', async () => {
     const probe = await Probe.make();
     const { owner } = await probe.start();
-    const gate = Promise.withResolvers<void>();
-    const late = somePerson();
-    const slow = owner.database.inTransaction(undefined, async tx => {
-      await record(tx, personCreated, late);
-      await gate.promise;
-    });
-    const fast = await savePerson(owner.database);
+    const { id: first } = await savePerson(owner.database);
     await until(async () => (await probe.effects()).length === 1);
-    gate.resolve();
-    await slow;
+    const late = uuidv7();
+    const slow = await probe.recordSlowly(late);
+    const { id: fast } = await savePerson(owner.database);
     await until(async () => (await probe.effects()).length === 2);
+    await slow.commit();
+    await until(async () => (await probe.effects()).length === 3);
     const { rows } = await probe.owner.query('select key, position::int from outbox order by seq');
     expect(rows).toEqual([
-      { key: late.id, position: 2 },
-      { key: fast.id, position: 1 },
+      { key: first, position: 1 },
+      { key: late, position: 3 },
+      { key: fast, position: 2 },
     ]);
   });
 

@@ -1,3 +1,4 @@
+import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import type { Carrier } from '../../mixins/events/carrier';
 import { eventLogStatus, retryRefused } from '../../mixins/events/operators';
@@ -68,20 +69,16 @@ describe('the relay of a carrier whose log is elsewhere', () => {
 
   it('sends a transaction that commits late, although younger rows have left', async () => {
     const carrier = new SendingCarrier();
-    const { node } = await startWith(carrier);
-    const { database } = node.owner;
-    const fast = Promise.withResolvers<void>();
-    const late = somePerson();
-    const slow = database.inTransaction(undefined, async tx => {
-      await recordAll(tx, personCreated, [late]);
-      await fast.promise;
-    });
-    const { id } = await savePerson(database);
+    const { probe, node } = await startWith(carrier);
+    const [first] = (await recordMany(node, 1)) as [string];
     await until(() => carrier.sent.length === 1);
-    fast.resolve();
-    await slow;
+    const late = uuidv7();
+    const slow = await probe.recordSlowly(late);
+    const [fast] = (await recordMany(node, 1)) as [string];
     await until(() => carrier.sent.length === 2);
-    expect(carrier.sent).toEqual([id, late.id]);
+    await slow.commit();
+    await until(() => carrier.sent.length === 3);
+    expect(carrier.sent).toEqual([first, fast, late]);
   });
 
   it('halves a batch that is refused until the row at fault stands alone, and takes that one out', async () => {
