@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Config, DOMAINS, type Domain } from '../config';
 import { lockDataFolder } from './lock';
 import { type PostgresOptions, startPostgres } from './postgres';
@@ -54,7 +54,7 @@ function makeWritable(dataDir: string): void {
   // Started by root, PostgreSQL runs as somebody else, who has to walk through.
   const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
   try {
-    mkdirSync(dataDir, { recursive: true, mode });
+    makeFolder(dataDir, mode);
     accessSync(dataDir, constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new StartError(
@@ -63,6 +63,13 @@ function makeWritable(dataDir: string): void {
       { cause: error },
     );
   }
+}
+
+/** Not `recursive`: where a folder exists and takes no folders, as below /proc, Node.js tries for ever. */
+function makeFolder(folder: string, mode: number): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder), mode);
+  mkdirSync(folder, { mode });
 }
 
 /** 32 random bytes, made at first use; complete on disk or not there. */

@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
+import type { Hub } from '../../mixins/events/hub';
 import { recordTombstone } from '../../mixins/events/record';
 import { describeCarrier } from '../contract/carrier';
 import { companyId, greet, personCreated, savePerson } from '../contract/carrier-node';
@@ -95,7 +96,7 @@ describe('the outbox as a log', () => {
       await until(async () => (await probe.effects()).length === 5);
       await until(async () => (await probe.count('owner', 'outbox where position is null')) === 0);
       await probe.owner.query(age);
-      expect(await owner.purge()).toBe(4);
+      await purgeTo(probe, owner, 2);
       const { rows } = await probe.owner.query('select topic, version from outbox order by seq');
       expect(rows).toEqual([
         { topic: 'users.create', version: 1 },
@@ -114,15 +115,15 @@ describe('the outbox as a log', () => {
       await until(async () => (await probe.count('owner', 'outbox where position is null')) === 0);
       await probe.owner.query(age);
       // Nobody has ever read it.
-      expect(await alone.owner.purge()).toBe(0);
+      await purgeTo(probe, alone.owner, 4);
       await probe.owner.query(`insert into event_log_readers (group_name, position) values ('notifications', 4), ('tasks', 3)`);
       await probe.owner.query(`update outbox set position = null where version = 2 and topic = 'users.greeted'`);
-      expect(await alone.owner.purge()).toBe(1);
+      await purgeTo(probe, alone.owner, 3);
       const { rows } = await probe.owner.query(`select version from outbox where topic = 'users.greeted' order by seq`);
       expect(rows).toEqual([{ version: 2 }, { version: 3 }]);
       // A group that has not come for 30 days is not waited for.
       await probe.owner.query(`update event_log_readers set seen_at = now() - interval '31 days' where group_name = 'tasks'`);
-      expect(await alone.owner.purge()).toBe(1);
+      await purgeTo(probe, alone.owner, 2);
     });
 
     it('is the work of one process at a time', async () => {
@@ -132,8 +133,15 @@ describe('the outbox as a log', () => {
       await locker.query('select pg_advisory_lock(4120918)');
       await probe.owner.query(`insert into inbox values ('x', 'y', now() - interval '31 days')`);
       expect(await owner.purge()).toBe(0);
+      expect(await probe.count('owner', 'inbox')).toBe(1);
       locker.release(true);
-      await until(async () => (await owner.purge()) === 1);
+      await until(async () => (await owner.purge().then(() => probe.count('owner', 'inbox'))) === 0);
     });
   });
 });
+
+/** Purges until so many rows are left in the outbox, and sees that once more takes nothing; the one at the start may be at it. */
+async function purgeTo(probe: Probe, owner: Hub, left: number): Promise<void> {
+  await until(async () => (await owner.purge().then(() => probe.count('owner', 'outbox'))) === left);
+  expect(await owner.purge()).toBe(0);
+}

@@ -236,6 +236,12 @@ describe('a start that cannot be', () => {
     expect(run.output).toMatch(/cannot be written \(ENOTDIR\).*\n.*DATA_DIR/);
   });
 
+  it.runIf(process.platform === 'linux')('says so also where no folder can be made at all', async () => {
+    const run = new Running({ DATA_DIR: '/proc/hiver' });
+    expect(await run.ended()).toBe(1);
+    expect(run.output).toMatch(/cannot be written \(ENOENT\).*\n.*DATA_DIR/);
+  });
+
   it('says that the data folder belongs to somebody else', async () => {
     const folder = temporaryFolder(isRoot ? 0o755 : 0o555);
     const run = new Running({ DATA_DIR: folder }, isRoot ? { uid: 65_534, gid: 65_534 } : {});
