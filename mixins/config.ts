@@ -27,6 +27,8 @@ const sealKey = z
     return { id, key: Buffer.from(key, 'base64url') };
   });
 
+const days = (usual: number) => z.coerce.number().int().min(1, 'must be a whole number of days').default(usual);
+
 /** Every environment variable that the code base reads. `.env.example` says what each is for; a test compares the two. */
 export const Environment = z.object({
   NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
@@ -50,6 +52,9 @@ export const Environment = z.object({
   JWT_ISSUER: z.string().min(1).default('hiver'),
   JWT_AUDIENCE: z.string().min(1).default('hiver'),
   SEAL_KEYS: listOf(sealKey).optional(),
+  RETENTION_INBOX_DAYS: days(30),
+  RETENTION_OUTBOX_DAYS: days(7),
+  RETENTION_DEAD_LETTER_DAYS: days(90),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
 });
 
@@ -76,6 +81,8 @@ export interface Config {
     privateKeys: string | undefined;
   };
   sealKeys: readonly { id: string; key: Buffer }[];
+  /** How long the event log keeps what it no longer needs, in days. */
+  retention: { inboxDays: number; outboxDays: number; deadLetterDays: number };
   logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
 }
 
@@ -121,6 +128,11 @@ export function parseConfig(environment: NodeJS.ProcessEnv): Config {
     trustedProxies: env.TRUSTED_PROXIES,
     jwt: { issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE, privateKeys: env.JWT_PRIVATE_KEYS },
     sealKeys: env.SEAL_KEYS ?? [],
+    retention: {
+      inboxDays: env.RETENTION_INBOX_DAYS,
+      outboxDays: env.RETENTION_OUTBOX_DAYS,
+      deadLetterDays: env.RETENTION_DEAD_LETTER_DAYS,
+    },
     logLevel: env.LOG_LEVEL,
   };
   const missing = mode === 'mesh' ? missingSecrets(config) : [];

@@ -1,4 +1,5 @@
 import type { Service, ServiceBroker } from 'moleculer';
+import { configOf } from '../config';
 import { closeDatabase, type Database } from '../db/database';
 import type { PurgeRule } from '../db/purge-rule';
 import type { Carrier, Subscription } from './carrier';
@@ -13,7 +14,7 @@ import { Outbox } from './outbox';
 import { ParkedEvents } from './parked-events';
 import { purge } from './purge';
 import { Relay } from './relay';
-import { DEFAULT_RETENTION, type Retention } from './retention';
+import { FIXED_RETENTION, type Retention } from './retention';
 import { OUTBOX, onBell, PARKING } from './wake';
 
 const PURGE_EVERY = 24 * 3_600_000;
@@ -60,7 +61,7 @@ export class Hub {
     private readonly options: HubOptions,
   ) {
     this.log = broker.getLogger(`events.${database.name}`);
-    this.retention = { ...DEFAULT_RETENTION, ...options.retention };
+    this.retention = { ...FIXED_RETENTION, ...configOf(broker).retention, ...options.retention };
     this.connections = new Connections(database, error => this.log.warn(`An idle connection was lost: ${error.message}`));
     const lease = new Lease(this.connections, reason => this.log.warn(`The lease on the outbox is lost: ${reason}`));
     this.outbox = new Outbox(database.name, this.connections, lease);

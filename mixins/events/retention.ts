@@ -12,10 +12,7 @@ export interface Retention {
   catchUpHours: number;
 }
 
-export const DEFAULT_RETENTION: Retention = {
-  inboxDays: 30,
-  outboxDays: 7,
-  deadLetterDays: 90,
+export const FIXED_RETENTION: Omit<Retention, 'inboxDays' | 'outboxDays' | 'deadLetterDays'> = {
   parkedHours: 24,
   catchUpHours: 24,
 };

@@ -123,7 +123,8 @@ export class Node {
 
   static async start(options: NodeOptions): Promise<Node> {
     const { urls, run, only } = options;
-    const config = { databaseUrls: { users: urls.owner, notifications: urls.follower } } as Config;
+    const retention = { inboxDays: 30, outboxDays: 7, deadLetterDays: 90 };
+    const config = { databaseUrls: { users: urls.owner, notifications: urls.follower }, retention } as Config;
     const broker = new ServiceBroker({
       nodeID: `node-${uuidv7()}`,
       logger: options.log ?? false,

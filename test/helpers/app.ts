@@ -76,6 +76,7 @@ export async function testConfig(overrides: Partial<Config> = {}): Promise<Confi
     trustedProxies: [],
     jwt: { issuer: 'hiver', audience: 'hiver', privateKeys: undefined },
     sealKeys: [{ id: 'test', key: randomBytes(32) }],
+    retention: { inboxDays: 30, outboxDays: 7, deadLetterDays: 90 },
     logLevel: 'info',
     ...overrides,
   };

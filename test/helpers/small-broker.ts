@@ -44,6 +44,7 @@ export async function smallBroker(services: readonly object[], overrides: Partia
     jwt: { issuer: 'hiver', audience: 'hiver', privateKeys: undefined },
     sealKeys: [{ id: 'test', key: randomBytes(32) }],
     ...overrides,
+    retention: { inboxDays: 30, outboxDays: 7, deadLetterDays: 90 },
   } as Config;
   const broker = new ServiceBroker({
     nodeID: `test-${randomBytes(4).toString('hex')}`,
