@@ -4,7 +4,7 @@
 
 import { createCipheriv, createHash, createPrivateKey, createPublicKey, randomBytes, randomUUID } from 'node:crypto';
 import http from 'node:http';
-import { verify as verifyHash } from '@node-rs/argon2';
+import { hash } from '@node-rs/argon2';
 import jwt from 'jsonwebtoken';
 import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
@@ -20,7 +20,7 @@ const issuer = { issuer: 'hiver', audience: 'hiver' };
 const [sealId, sealKey] = SEAL_KEYS.split(':');
 const TOKEN_SECONDS = 900;
 const INVITE_MS = 7 * 86_400_000;
-const DUMMY_HASH = '$argon2id$v=19$m=19456,t=2,p=1$hGPiTxt+/Nw1rOrONOE1IA$/I0Z5bpeqg0jWefi/mEKs4Y2aWNClSu8I8MA8GqJPro';
+const ARGON2 = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
 // timestamptz as text (the session is in UTC) straight to ISO 8601, without a Date in between.
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, text => {
@@ -61,10 +61,11 @@ const SQL = {
       values ($14::uuid, 'users.create', $1::text, $2::uuid, 1, true, $15))
     insert into audit_entries (company_id, id, user_id, action, subject_type, subject_id, after, request_id)
     values ($2::uuid, $16::uuid, $17::uuid, 'users.create', 'user', $1::uuid, $18::jsonb, $19)`,
-  candidates: `select ${THROTTLED} as "isThrottled", c.* from (select 1) one left join lateral (
-      select id as "userId", company_id as "companyId", password_hash as "passwordHash" from users
-      where lower(email) = lower($3) and password_hash is not null and status = 'ACTIVE'
-      order by email_verified_at is null, created_at desc, id limit 5) c on true`,
+  throttled: `select ${THROTTLED} as "isThrottled"`,
+  secret: 'select secret from login_secret',
+  account: `select id as "userId", company_id as "companyId" from users
+    where lower(email) = lower($1) and password_hash = $2 and status = 'ACTIVE'
+    order by email_verified_at is null, created_at, id limit 1`,
   session: `with person as (
       select * from users where company_id = $4 and id = $5 and status = 'ACTIVE' and not ${THROTTLED} for no key update),
     session as (
@@ -252,17 +253,18 @@ async function createPerson(request) {
   return [201, person, undefined, { location: `/users/${id}` }];
 }
 
+let secret;
+
 async function login(request) {
   const { email, password, device = null } = check(await readJson(request), SHAPES.login);
   const subjects = [sha256(`account:${email.toLowerCase()}`), sha256(`address:${request.socket.remoteAddress}`)];
   const throttle = [subjects, [10, 300]];
-  const candidates = await query('candidates', [...throttle, email]);
-  if (candidates[0].isThrottled) throw new Problem(429, 'TOO_MANY_REQUESTS');
-  let account;
-  for (const candidate of candidates) {
-    if (!account && (await verifyHash(candidate.passwordHash ?? DUMMY_HASH, password.normalize('NFKC'))) && candidate.userId)
-      account = candidate;
-  }
+  const [{ isThrottled }] = await query('throttled', throttle);
+  if (isThrottled) throw new Problem(429, 'TOO_MANY_REQUESTS');
+  secret ??= (await query('secret', []))[0].secret;
+  const salt = createHash('sha256').update(secret).update(email.toLowerCase()).digest().subarray(0, 16);
+  const passwordHash = await hash(password.normalize('NFKC'), { ...ARGON2, salt });
+  const [account] = await query('account', [email, passwordHash]);
   if (!account) {
     await query('failure', [subjects]);
     throw new Problem(401, 'AUTH_INVALID_CREDENTIALS');

@@ -1,6 +1,6 @@
 import type { MakeRequest } from './load';
 import type { Server } from './processes';
-import { emailOf, PASSWORD, PEOPLE } from './seed';
+import { emailOf, MEMBERS, memberEmail, PASSWORD, PEOPLE } from './seed';
 
 /** Somebody signed in at one of the servers. */
 export interface Seat {
@@ -29,7 +29,6 @@ export interface Scenario {
   requestsOf: (cast: Cast, connection: number) => MakeRequest[];
 }
 
-const MEMBERS = 32;
 let made = 0;
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -111,7 +110,7 @@ export async function send(server: Server, request: ReturnType<MakeRequest>): Pr
 export async function assemble(server: Server): Promise<Cast> {
   const admin = await signIn(server, emailOf(1, 1));
   const members: Seat[] = [];
-  for (let n = 0; n < MEMBERS; n++) members.push(await signIn(server, emailOf(1, 1 + Math.floor((n * PEOPLE) / MEMBERS))));
+  for (let n = 0; n < MEMBERS; n++) members.push(await signIn(server, memberEmail(n)));
   const smallAdmin = await signIn(server, emailOf(2, 1));
   const page = await send(server, { method: 'GET', path: '/users?page=3&pageSize=100', token: admin.token });
   const ids = (page.json as { rows: { id: string }[] }).rows.map(row => row.id);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { hash } from '@node-rs/argon2';
 import pg from 'pg';
 import { Sequelize } from 'sequelize';
@@ -10,6 +11,8 @@ export const PASSWORD = 'correct horse battery';
 /** People and teams of the first company. */
 export const PEOPLE = 2_000;
 const TEAMS = 20;
+/** Seats of the reading scenarios, each somebody else's. */
+export const MEMBERS = 32;
 /** Other companies, and people in each. */
 const SMALL_COMPANIES = 5;
 const SMALL_PEOPLE = 200;
@@ -17,6 +20,11 @@ const SMALL_PEOPLE = 200;
 /** Address of person `n` (from 1) of company `c` (from 1); the first person of a company is its ADMIN. */
 export function emailOf(company: number, person: number): string {
   return `person.${person}@company${company}.example`;
+}
+
+/** Address of the member in a seat (from 0). */
+export function memberEmail(seat: number): string {
+  return emailOf(1, 1 + Math.floor((seat * PEOPLE) / MEMBERS));
 }
 
 /** OWASP's first choice for argon2id: 19 MiB, two passes. */
@@ -59,6 +67,27 @@ made_memberships as (
 insert into team_managers (company_id, team_id, user_id)
 select t.company_id, t.id, m.id from team t join member m on m.company_id = t.company_id and m.n = 1 + t.n`;
 
+/** People of the first company who sign in: the first thousand, and whoever has a seat. */
+const LOGINS = [
+  ...Array.from({ length: 1_000 }, (_, n) => emailOf(1, n + 1)),
+  ...Array.from({ length: MEMBERS }, (_, n) => memberEmail(n)),
+];
+
+/** A hash takes 9 ms: only whoever signs in gets one. */
+async function setPasswords(client: pg.Client, emails: readonly string[]): Promise<void> {
+  const { rows } = await client.query<{ secret: Buffer }>('select secret from login_secret');
+  const hashes = await Promise.all(
+    emails.map(email => {
+      const salt = createHash('sha256').update(rows[0]!.secret).update(email).digest().subarray(0, 16);
+      return hash(PASSWORD, { ...ARGON2, salt });
+    }),
+  );
+  await client.query(
+    'update users set password_hash = hash from unnest($1::text[], $2::text[]) as login(address, hash) where email = address',
+    [emails, hashes],
+  );
+}
+
 /** Fills an empty database of users, with the application's own tables: a company of 2,000 people in 20 teams, and five small ones. */
 export async function seed(url: string): Promise<void> {
   const sequelize = new Sequelize(url, { dialect: 'postgres', dialectModule: pg, logging: false });
@@ -66,9 +95,9 @@ export async function seed(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    const passwordHash = await hash(PASSWORD, ARGON2);
     // Foreign keys are looked at when the statement is over: one statement can fill all tables.
-    await client.query(SEED, [passwordHash, PEOPLE, SMALL_PEOPLE, TEAMS, SMALL_COMPANIES]);
+    await client.query(SEED, ['nobody signs in with it', PEOPLE, SMALL_PEOPLE, TEAMS, SMALL_COMPANIES]);
+    await setPasswords(client, [...new Set([...LOGINS, emailOf(2, 1)])]);
     await client.query('vacuum (freeze, analyze) companies, users, teams, user_teams, team_managers');
   } finally {
     await client.end();

@@ -18,16 +18,19 @@ export const Instant = z.iso
 export const Day = z.iso
   .date({ error: 'must be a day such as 2026-03-29' })
   .max(10)
+  .refine(day => day >= '1900-01-01' && day < '2200-01-01', 'must be a day from 1900 to 2199')
   .meta({ examples: ['2026-03-29'] });
 
-/** A line of text without control characters, trimmed. */
+/** A line of text without control characters, trimmed; something of it can be seen. */
 export const line = (max: number) =>
   z
     .string({ error: 'must be a text' })
     .trim()
-    .min(1, 'must not be empty')
+    .min(1, { error: 'must not be empty', abort: true })
     .max(max, `must have at most ${max} characters`)
-    .regex(/^[^\p{Cc}]*$/u, 'must not contain control characters');
+    // Nor what turns the direction of writing or breaks a line: what follows a name would read as something else.
+    .regex(/^[^\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]*$/u, 'must not contain control characters')
+    .regex(/[^\p{Cf}\p{Z}\p{M}]/u, 'must not be empty');
 
 export const Email = z
   .string({ error: 'must be an e-mail address' })

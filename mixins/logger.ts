@@ -78,8 +78,22 @@ interface ErrorLike extends Error {
  */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
-  const { name, message, code, type, stack, cause } = error as ErrorLike;
-  return { name, message, code, type, stack, ...(cause !== undefined && { cause: describeError(cause) }) };
+  const { name, code, type, stack, cause } = error as ErrorLike;
+  const message = quotesInput(error) ? 'A value that the database refuses' : error.message;
+  return {
+    name,
+    message,
+    code,
+    type,
+    stack: stack?.replace(error.message, message),
+    ...(cause !== undefined && { cause: describeError(cause) }),
+  };
+}
+
+/** Of bad data (SQLSTATE classes 22 and 23) PostgreSQL's messages quote the value, which a person typed. */
+function quotesInput(error: Error): boolean {
+  const { code } = ((error as { original?: unknown }).original ?? error) as ErrorLike;
+  return typeof code === 'string' && /^2[23][0-9A-Z]{3}$/.test(code);
 }
 
 function prettyStream(): DestinationStream {

@@ -12,7 +12,7 @@ export function pageParams<const S extends readonly [string, ...string[]], F ext
   const Sort = z
     .string()
     .max(200)
-    .refine(text => text.split(',').every(item => fields.includes(item)), `must be a list of ${fields.join(', ')}`)
+    .refine(isListOf(fields), `must be a list of ${fields.join(', ')}, each field once`)
     .meta({ examples: [options.sorts[0]] })
     .optional();
   return z
@@ -36,6 +36,14 @@ export function pageParams<const S extends readonly [string, ...string[]], F ext
       path: ['page'],
       error: `page times pageSize must be at most ${DEEPEST_ROW}; use filters to go further`,
     });
+}
+
+function isListOf(fields: readonly string[]): (text: string) => boolean {
+  return text => {
+    const items = text.split(',');
+    const names = items.map(item => item.replace('-', ''));
+    return items.every(item => fields.includes(item)) && new Set(names).size === names.length;
+  };
 }
 
 function isReachable({ page, pageSize }: { page: number; pageSize: number }): boolean {
@@ -104,14 +112,15 @@ export function listing<Row>(options: ListingOptions): Listing<Row> {
       const filters = filtersOf(params);
       const sort = params.sort ?? options.defaultSort;
       const key = `${filters.join('+')} ${sort}`;
-      const list = remember(prepared, key, isKept =>
+      const isUsual = sort === options.defaultSort || !sort.includes(',');
+      const list = remember(prepared, key, isUsual, isKept =>
         statement(isKept ? `${options.name}.page` : '', pageSql(options, filters, sort)),
       );
       const { page, pageSize } = params;
       const rows = await list.all(on, { ...params, limit: pageSize, offset: (page - 1) * pageSize });
       let counted = rows[0]?.pageTotal ?? 0;
       if (rows.length === 0 && page > 1) {
-        const total = remember(count, filters.join('+'), isKept =>
+        const total = remember(count, filters.join('+'), true, isKept =>
           statement(isKept ? `${options.name}.count` : '', `select ${countSql(options, filters)} as total`),
         );
         counted = (await total.one(on, params)).total;
@@ -122,13 +131,16 @@ export function listing<Row>(options: ListingOptions): Listing<Row> {
   };
 }
 
-/** Statements kept for each listing; a caller who tries every order does not fill the connections with plans. */
-const MOST_STATEMENTS = 100;
+/**
+ * Statements kept for each listing: those in the usual order or by one field. A caller who tries every order does not
+ * fill the connections with plans.
+ */
+const MOST_STATEMENTS = 200;
 
-function remember<T>(kept: Map<string, T>, key: string, make: (isKept: boolean) => T): T {
+function remember<T>(kept: Map<string, T>, key: string, isUsual: boolean, make: (isKept: boolean) => T): T {
   const known = kept.get(key);
   if (known) return known;
-  const isKept = kept.size < MOST_STATEMENTS;
+  const isKept = isUsual && kept.size < MOST_STATEMENTS;
   const made = make(isKept);
   if (isKept) kept.set(key, made);
   return made;

@@ -35,11 +35,13 @@ export const Authentication: Middleware = {
 };
 
 /**
- * An identity that this process verified goes along with the calls that a handler makes. One that came over the wire
- * proves nothing: the node that owns the action looks at the token itself.
+ * The token is looked at whenever an action begins, whoever looked at it before: a body may take its time to arrive, and
+ * the session may end meanwhile. Where there is no token, an identity that this process verified goes along with the
+ * calls that a handler makes; one that came over the wire proves nothing.
  */
 function identify(authenticator: Authenticator, meta: Meta): Identity | Promise<Identity> {
-  return authenticator.isOwn(meta.user) ? meta.user : authenticator.verify(meta.token);
+  if (meta.token === undefined && authenticator.isOwn(meta.user)) return meta.user;
+  return authenticator.verify(meta.token);
 }
 
 /** Who may call an action; throws at start-up when nobody has decided that. */

@@ -66,5 +66,5 @@ export function statement<Params extends object, Row = Record<string, never>>(na
 /** The text's hash is in the name: connections outlive a hot reload, and a name may mean one text only. */
 function nameWithHash(name: string, text: string): string {
   if (name === '') return '';
-  return `${name.slice(0, 50)}-${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
+  return `${name.slice(0, 40)}-${createHash('sha256').update(text).digest('base64url').slice(0, 22)}`;
 }

@@ -32,12 +32,16 @@ export function chooseLocale(...wished: readonly (string | null | undefined)[]):
  * addresses of pages. A name is text that strangers choose, and a mail program would make a link of it that seems ours.
  */
 export function plain(text: string): string {
-  return text
-    .replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '')
-    .replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
-    .replaceAll('://', ': //')
-    .toWellFormed()
-    .trim();
+  return (
+    text
+      .replace(/[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '')
+      .replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
+      .replaceAll('://', ': //')
+      // An encoded word (RFC 2047) would be decoded by whoever reads the header.
+      .replaceAll('=?', '= ?')
+      .toWellFormed()
+      .trim()
+  );
 }
 
 /**

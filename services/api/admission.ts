@@ -25,6 +25,4 @@ async function identify(req: ApiRequest, route: Route, authenticator: Authentica
   meta.token = bearerToken(req);
   req.identity = await authenticator.verify(meta.token);
   if (Array.isArray(route.auth) && !route.auth.includes(req.identity.role)) throw commonProblems.FORBIDDEN();
-  // Verified here, so that an action on this node need not do it again; another node does.
-  meta.user = req.identity;
 }

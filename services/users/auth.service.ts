@@ -1,6 +1,7 @@
 import type * as z from 'zod';
 import { keysOf } from '../../mixins/auth/keys';
-import { hashPassword, passwordProblems } from '../../mixins/auth/passwords';
+import { passwordProblems } from '../../mixins/auth/passwords';
+import { recordFailure } from '../../mixins/auth/throttle';
 import { hashToken } from '../../mixins/auth/tokens';
 import { action, type CommandContext } from '../../mixins/contract';
 import { type DomainService, domain } from '../../mixins/domain.mixin';
@@ -9,25 +10,21 @@ import { acceptInvite, authProblems, getJwks, login, logout, refresh, type Sessi
 import { assertFollowable } from './auth.rules';
 import { getCompany } from './companies.queries';
 import { closeSession, continueSession, startSession, toSessionAnswer } from './sessions';
-import { type Candidate, findLink, lockAddress, useLink } from './sessions.queries';
-import { findAccount, findCandidates, noteFailure } from './sign-in';
+import { type Account, findAccountByHash, findLink, lockAddress, useLink } from './sessions.queries';
+import { attemptAt, findAccount, hashFor } from './sign-in';
 import { foundCompany } from './sign-up';
 import { changePerson } from './users.commands';
 import { usersDomain } from './users.domain';
-import { type Person, users } from './users.model';
+import { users } from './users.model';
 import { getPerson, lockPerson } from './users.queries';
 
 type SignUpContext = CommandContext & { params: z.output<typeof signUp.params> };
 
 interface AuthMethods {
   /** Begins a session for an account whose password was right, unless it was locked meanwhile. */
-  signIn(ctx: CommandContext, account: Candidate, device: string | undefined): Promise<{ person: Person; answer: SessionAnswer }>;
-  /** Founds the company, unless somebody else signed up with the address since `seen` was read. */
-  found(
-    ctx: SignUpContext,
-    seen: readonly Candidate[],
-    passwordHash: string,
-  ): Promise<z.input<typeof signUp.returns> | undefined>;
+  signIn(ctx: CommandContext, account: Account, device: string | undefined): Promise<SessionAnswer>;
+  /** Founds the company, unless the same person has done so meanwhile: a second tap. */
+  found(ctx: SignUpContext, passwordHash: string): Promise<z.input<typeof signUp.returns> | undefined>;
 }
 
 const schema: DomainService<AuthMethods> = {
@@ -47,16 +44,13 @@ const schema: DomainService<AuthMethods> = {
         const { user, company, device } = ctx.params;
         assertAcceptable('user.password', user.password, user.email);
         for (;;) {
-          const { account, candidates } = await findAccount(this.db, ctx, user);
+          const { account, passwordHash } = await findAccount(this.db, ctx, user);
           if (account) {
-            const { person, answer } = await this.signIn(ctx, account, device);
-            const own = await getCompany.one(this.db, { companyId: person.companyId });
+            const own = await getCompany.one(this.db, { companyId: account.companyId });
             if (own.name !== company.name) throw authProblems.AUTH_ALREADY_SIGNED_UP();
-            return { ...answer, company: own };
+            return { ...(await this.signIn(ctx, account, device)), company: own };
           }
-          // A guess at an account that exists counts as one; a new address is no guess.
-          if (candidates.length > 0) await noteFailure(this.db, ctx, user.email);
-          const founded = await this.found(ctx, candidates, await hashPassword(user.password));
+          const founded = await this.found(ctx, passwordHash);
           if (founded) return founded;
         }
       },
@@ -69,12 +63,9 @@ const schema: DomainService<AuthMethods> = {
       secret: true,
       async handler(ctx) {
         const { account } = await findAccount(this.db, ctx, ctx.params);
-        if (!account) {
-          await noteFailure(this.db, ctx, ctx.params.email);
-          throw authProblems.AUTH_INVALID_CREDENTIALS();
-        }
-        const { answer } = await this.signIn(ctx, account, ctx.params.device);
-        return answer;
+        if (account) return this.signIn(ctx, account, ctx.params.device);
+        await recordFailure(this.db, attemptAt(ctx, ctx.params.email));
+        throw authProblems.AUTH_INVALID_CREDENTIALS();
       },
     }),
 
@@ -118,7 +109,7 @@ const schema: DomainService<AuthMethods> = {
         const link = await findLink.maybe(this.db, { tokenHash, kind: 'INVITE' });
         assertFollowable(link);
         assertAcceptable('password', password, link.email);
-        const passwordHash = await hashPassword(password);
+        const passwordHash = await hashFor(this.db, link.email, password);
         return this.inTransaction(ctx, async tx => {
           const before = await lockPerson(tx, link.companyId, link.userId);
           assertFollowable(await findLink.maybe(tx, { tokenHash, kind: 'INVITE' }));
@@ -146,19 +137,19 @@ const schema: DomainService<AuthMethods> = {
       return this.inTransaction(ctx, async tx => {
         const person = await lockPerson(tx, account.companyId, account.id);
         if (person.status !== 'ACTIVE') throw authProblems.AUTH_INVALID_CREDENTIALS();
-        const answer = toSessionAnswer(this.broker, person, await startSession(tx, person, device));
-        return { person, answer };
+        return toSessionAnswer(this.broker, person, await startSession(tx, person, device));
       });
     },
 
-    async found(ctx, seen, passwordHash) {
+    async found(ctx, passwordHash) {
+      const { user, device } = ctx.params;
       return this.inTransaction(ctx, async tx => {
-        await lockAddress.all(tx, { email: ctx.params.user.email });
-        const now = await findCandidates(tx, ctx.params.user.email);
-        if (now.some(({ id }) => !seen.some(known => known.id === id))) return undefined;
+        await lockAddress.all(tx, { email: user.email });
+        if (await findAccountByHash.maybe(tx, { email: user.email, passwordHash })) return undefined;
+        // Whether or not somebody has the address already: a sign-up is a guess at their password too.
+        await recordFailure(tx, attemptAt(ctx, user.email));
         const { person, company } = await foundCompany(tx, ctx.params, passwordHash);
-        const session = await startSession(tx, person, ctx.params.device);
-        return { ...toSessionAnswer(this.broker, person, session), company };
+        return { ...toSessionAnswer(this.broker, person, await startSession(tx, person, device)), company };
       });
     },
   },

@@ -81,20 +81,21 @@ export const endSessionsOf = statement<{ companyId: string; userId: string }, { 
   'update sessions set ended_at = now() where company_id = $companyId and user_id = $userId and ended_at is null returning id',
 );
 
-/** An account that an address and a password may belong to. */
-export interface Candidate {
+/** An account that an address and a password belong to. */
+export interface Account {
   id: string;
   companyId: string;
-  passwordHash: string;
 }
 
-/** Active accounts of an address: the verified one first, then unverified sign-ups. */
-export const listLoginCandidates = statement<{ email: string; most: number }, Candidate>(
-  'sessions.listLoginCandidates',
-  `select id, company_id as "companyId", password_hash as "passwordHash" from users
-   where lower(email) = lower($email) and password_hash is not null and status = 'ACTIVE'
-   order by email_verified_at is null, created_at desc, id limit $most`,
+/** The active account with that address and password; the verified one, if there are several. */
+export const findAccountByHash = statement<{ email: string; passwordHash: string }, Account>(
+  'sessions.findAccount',
+  `select id, company_id as "companyId" from users
+   where lower(email) = lower($email) and password_hash = $passwordHash and status = 'ACTIVE'
+   order by email_verified_at is null, created_at, id limit 1`,
 );
+
+export const getLoginSecret = statement<object, { secret: Buffer }>('sessions.getLoginSecret', 'select secret from login_secret');
 
 export interface PresentedLink {
   companyId: string;

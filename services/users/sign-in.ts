@@ -1,55 +1,50 @@
-import { verifyPassword } from '../../mixins/auth/passwords';
-import { assertNotThrottled, recordFailure } from '../../mixins/auth/throttle';
+import { createHash } from 'node:crypto';
+import { hashPassword } from '../../mixins/auth/passwords';
+import { assertNotThrottled } from '../../mixins/auth/throttle';
 import type { CommandContext } from '../../mixins/contract';
-import type { Queryable } from '../../mixins/db/statement';
-import { type Candidate, listLoginCandidates } from './sessions.queries';
+import type { Database } from '../../mixins/db/database';
+import { type Account, findAccountByHash, getLoginSecret } from './sessions.queries';
 
-/**
- * Accounts that one sign-in looks at. An unverified sign-up reserves no address, so several may share one; each costs
- * a hash.
- */
-const MOST_CANDIDATES = 5;
+const secrets = new WeakMap<Database, Promise<Buffer>>();
 
-/** Active accounts with that address; the verified one first. */
-export function findCandidates(on: Queryable, email: string): Promise<Candidate[]> {
-  return listLoginCandidates.all(on, { email, most: MOST_CANDIDATES });
+function secretOf(db: Database): Promise<Buffer> {
+  const known = secrets.get(db) ?? getLoginSecret.one(db, {}).then(row => row.secret);
+  secrets.set(db, known);
+  known.catch(() => secrets.delete(db));
+  return known;
 }
 
 /**
- * Looks for the account that an address and a password belong to. Whoever calls says with `noteFailure` when there is
- * none.
- * @returns the account, undefined when there is none; and the accounts that were looked at
+ * The hash of a password for an address. Its salt is made from the address and a secret of the database, so it cannot
+ * be prepared for before the database leaks, and is the same for every account of that address: one hash finds the
+ * account, whether there is none, one or many, and takes the same time.
+ */
+export async function hashFor(db: Database, email: string, password: string): Promise<string> {
+  const salt = createHash('sha256')
+    .update(await secretOf(db))
+    .update(email.toLowerCase())
+    .digest();
+  return hashPassword(password, salt.subarray(0, 16));
+}
+
+/**
+ * Looks for the account that an address and a password belong to.
  * @throws TOO_MANY_REQUESTS after too many failures, then also for the right password
  */
 export async function findAccount(
-  on: Queryable,
+  db: Database,
   ctx: CommandContext,
   { email, password }: { email: string; password: string },
-): Promise<{ account: Candidate | undefined; candidates: Candidate[] }> {
-  const attempt = { email, clientAddress: ctx.meta.clientAddress };
-  await assertNotThrottled(on, attempt);
-  const candidates = await findCandidates(on, email);
-  const account = await findOpenedBy(candidates, password);
-  if (account) await assertNotThrottled(on, attempt);
-  return { account, candidates };
+): Promise<{ account: Account | undefined; passwordHash: string }> {
+  const attempt = attemptAt(ctx, email);
+  await assertNotThrottled(db, attempt);
+  const passwordHash = await hashFor(db, email, password);
+  const account = await findAccountByHash.maybe(db, { email, passwordHash });
+  if (account) await assertNotThrottled(db, attempt);
+  return { account, passwordHash };
 }
 
-/**
- * Counts a wrong password, against the account, known or not, and against the client's address.
- * @throws TOO_MANY_REQUESTS when others used the limit up meanwhile
- */
-export function noteFailure(on: Queryable, ctx: CommandContext, email: string): Promise<void> {
-  return recordFailure(on, { email, clientAddress: ctx.meta.clientAddress });
-}
-
-/**
- * Which of the accounts the password opens. Where there is none a dummy hash is verified: known, unknown, invited,
- * deactivated and password-less accounts answer alike, in alike time.
- */
-async function findOpenedBy(candidates: readonly Candidate[], password: string): Promise<Candidate | undefined> {
-  if (candidates.length === 0) await verifyPassword(null, password);
-  for (const candidate of candidates) {
-    if (await verifyPassword(candidate.passwordHash, password)) return candidate;
-  }
-  return undefined;
+/** What a wrong password counts against: the account, known or not, and the client's address. */
+export function attemptAt(ctx: CommandContext, email: string): { email: string; clientAddress: string | undefined } {
+  return { email, clientAddress: ctx.meta.clientAddress };
 }

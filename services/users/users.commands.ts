@@ -31,22 +31,31 @@ export async function invitePeople(broker: ServiceBroker, tx: Transaction, peopl
 }
 
 /**
- * Changes a person who is locked, tells the other services and leaves an audit row. Without changes nothing happens.
+ * Changes a person who is locked, tells the other services and leaves an audit row. Where nothing changes, nothing happens.
  * @param teamIds their teams from now on; undefined keeps them
  */
 export async function changePerson(
   tx: Transaction,
   before: Person,
-  changes: Partial<UserRow>,
+  asked: Partial<UserRow>,
   teamIds?: readonly string[],
 ): Promise<Person> {
+  const changes = Object.fromEntries(Object.entries(asked).filter(([field, value]) => value !== before[field as keyof Person]));
   if (Object.keys(changes).length === 0 && teamIds === undefined) return before;
   const { companyId, id } = before;
   if (teamIds) await setTeamsOf(tx, companyId, id, teamIds);
-  // Whoever reads the new mailbox has proved nothing yet.
-  const isMoved = changes.email !== undefined && !isSameAddress(changes.email, before.email);
-  await tx.update(users, { companyId, id }, isMoved ? { ...changes, emailVerifiedAt: null } : changes);
+  await tx.update(users, { companyId, id }, changes);
   return noteChange(tx, before);
+}
+
+/**
+ * What a change of address brings with it: whoever reads the new mailbox has proved nothing yet. They are invited there,
+ * and choose a password of their own.
+ */
+export function withMovedAddress(before: Person, changes: Partial<UserRow>): Partial<UserRow> {
+  if (changes.email === undefined || isSameAddress(changes.email, before.email)) return changes;
+  const status = before.status === 'ACTIVE' ? 'INVITED' : before.status;
+  return { ...changes, status, passwordHash: null, emailVerifiedAt: null };
 }
 
 /** Tells the other services what became of a person, and leaves an audit row. */

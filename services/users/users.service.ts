@@ -7,7 +7,7 @@ import { importPeople, planImport } from './import';
 import { parsePeople } from './import.rules';
 import { getTeamsById } from './memberships';
 import { closeSessionsOf } from './sessions';
-import { assertNotLastAdmin, changePerson, invitePeople, noteChange, reinvite } from './users.commands';
+import { assertNotLastAdmin, changePerson, invitePeople, noteChange, reinvite, withMovedAddress } from './users.commands';
 import {
   createUser,
   deactivateUser,
@@ -104,20 +104,22 @@ const schema: DomainService = {
 
     update: action(updateUser, {
       summary: 'Change a person',
-      description: 'A change of role ends their sessions. An invited person whose address changes is invited again.',
+      description: `A change of role ends their sessions. A change of address does too: they are invited at the new one, and
+        choose a password again.`,
       rest: 'PATCH /:id',
       auth: ['ADMIN'],
       versioned: true,
       async handler(ctx) {
         const { companyId } = ctx.meta.user;
-        const { id, teamIds, ...changes } = ctx.params;
+        const { id, teamIds, ...asked } = ctx.params;
         return this.inTransaction(ctx, async tx => {
-          if (changes.role) await lockCompany.one(tx, { companyId });
+          if (asked.role || asked.email) await lockCompany.one(tx, { companyId });
           const before = await lockPerson(tx, companyId, id);
           assertVersion(ctx, before);
+          const changes = withMovedAddress(before, asked);
           await assertNotLastAdmin(tx, before, changes);
           const after = await changePerson(tx, before, changes, teamIds);
-          if (after.role !== before.role) await closeSessionsOf(tx, { companyId, userId: id });
+          if (after.role !== before.role || after.status !== before.status) await closeSessionsOf(tx, { companyId, userId: id });
           if (after.status === 'INVITED' && after.email !== before.email) await reinvite(this.broker, tx, after);
           return after;
         });
@@ -139,7 +141,8 @@ const schema: DomainService = {
           if (before.status === 'DEACTIVATED') return before;
           await assertNotLastAdmin(tx, before, { status: 'DEACTIVATED' });
           await closeSessionsOf(tx, { companyId, userId: before.id });
-          return changePerson(tx, before, { status: 'DEACTIVATED' });
+          // The address is free for another company: people take theirs along.
+          return changePerson(tx, before, { status: 'DEACTIVATED', emailVerifiedAt: null });
         });
       },
     }),

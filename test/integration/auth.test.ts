@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type App, startApp } from '../helpers/app';
 import { Client } from '../helpers/client';
@@ -55,6 +56,41 @@ describe('POST /auth/sign-up', () => {
     expect(answer.status).toBe(201);
     expect(answer.body.user.id).not.toBe(admin.user.id);
     expect((await http.post('/auth/login', { email: admin.email, password: PASSWORD })).body.user.id).toBe(admin.user.id);
+  });
+
+  it('locks nobody out, however many sign up with their address', async () => {
+    const founder = await signUp(http);
+    for (let n = 0; n < 8; n++) {
+      const body = signUpBody(founder.email);
+      body.user.password = `another long password ${n}`;
+      await http.post('/auth/sign-up', body);
+    }
+    const login = await http.post('/auth/login', { email: founder.email, password: PASSWORD });
+    expect(login.body.user?.id).toBe(founder.user.id);
+  });
+
+  it('counts against an address alike, whether or not it has an account', async () => {
+    const known = await signUp(http);
+    const statuses = await Promise.all(
+      [known.email, uniqueEmail('unknown')].map(async email => {
+        const seen: number[] = [];
+        for (let n = 0; n < 12; n++) {
+          const body = signUpBody(email);
+          body.user.password = `a guessed password ${n}`;
+          seen.push((await http.post('/auth/sign-up', body)).status);
+        }
+        return seen;
+      }),
+    );
+    // The known address has its own sign-up behind it, which counted as one.
+    expect(statuses[0]!.filter(status => status === 201)).toHaveLength(9);
+    expect(statuses[1]!.filter(status => status === 201)).toHaveLength(10);
+  });
+
+  it('tells only who knows the password that they have an account', async () => {
+    const founder = await signUp(http);
+    const answer = await http.post('/auth/sign-up', signUpBody(founder.email));
+    expect(answer.body).toMatchObject({ status: 409, code: 'AUTH_ALREADY_SIGNED_UP' });
   });
 
   it.each([
@@ -155,6 +191,25 @@ describe('POST /auth/logout', () => {
     expect((await admin.client.get('/users/me')).status).toBe(401);
     expect((await http.post('/auth/refresh', { refreshToken: admin.refreshToken })).status).toBe(401);
     expect((await http.get('/users/me', { token: other.body.accessToken })).status).toBe(200);
+  });
+});
+
+describe('a session that ends while a request arrives', () => {
+  it('does nothing with it any more', async () => {
+    const admin = await signUp(http);
+    const body = JSON.stringify({ name: 'Too late' });
+    const { port } = new URL(app.url);
+    const socket = connect(Number(port), '127.0.0.1');
+    const answer = new Promise<string>(resolve => socket.once('data', data => resolve(String(data))));
+    socket.write(
+      `POST /teams HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${admin.accessToken}\r\nContent-Type: application/json\r\n` +
+        `Content-Length: ${body.length}\r\n\r\n${body.slice(0, -1)}`,
+    );
+    expect((await admin.client.get('/users/me')).status).toBe(200);
+    expect((await admin.client.post('/auth/logout')).status).toBe(204);
+    socket.write(body.slice(-1));
+    expect(await answer).toMatch(/^HTTP\/1.1 401 /);
+    socket.destroy();
   });
 });
 

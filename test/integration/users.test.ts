@@ -1,7 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type App, startApp } from '../helpers/app';
 import { Client } from '../helpers/client';
+import { readMailLink, readMails } from '../helpers/mails';
 import { join, PASSWORD, type SignedIn, signUp, uniqueEmail } from '../helpers/people';
+import { until } from '../helpers/until';
 
 let app: App;
 let http: Client;
@@ -166,6 +168,7 @@ describe('GET /users', () => {
     ['sort', 'sort=passwordHash'],
     ['role', 'role=ROOT'],
     ['teamId', 'teamId=1'],
+    ['sort', 'sort=lastName,-lastName'],
     ['limit', 'limit=5'],
   ])('refuses %s in ?%s', async (field, query) => {
     expect((await admin.client.get(`/users?${query}`)).body).toMatchObject({ status: 422, errors: [{ field }] });
@@ -189,6 +192,16 @@ describe('POST /users', () => {
   it('refuses an address that the company has, in any case', async () => {
     const answer = await admin.client.post('/users', person({ email: employee.email.toUpperCase() }));
     expect(answer.body).toMatchObject({ status: 409, code: 'USERS_EMAIL_TAKEN' });
+  });
+
+  it.each([
+    ['startsOn', { startsOn: '0000-01-01' }],
+    ['startsOn', { startsOn: '2026-02-30' }],
+    ['firstName', { firstName: '\u200b\u00ad' }],
+    ['lastName', { lastName: 'Zola\u202eevil' }],
+    ['phone', { phone: '=1+1' }],
+  ])('refuses %s that is none', async (field, change) => {
+    expect((await admin.client.post('/users', person(change))).body).toMatchObject({ status: 422, errors: [{ field }] });
   });
 
   it('takes an address that another company has', async () => {
@@ -227,6 +240,24 @@ describe('PATCH /users/:id', () => {
     expect(answer.body).toMatchObject({ role: 'MANAGER', teams: [{ id: otherTeam.id }], version: someone.user.version + 1 });
     expect((await someone.client.get('/users/me')).status).toBe(401);
     expect((await http.post('/auth/refresh', { refreshToken: someone.refreshToken })).status).toBe(401);
+  });
+
+  it('invites an active person at their new address, where they choose a password again', async () => {
+    const someone = await join(admin, app.config.dataDir);
+    const email = uniqueEmail('moved');
+    const answer = await admin.client.patch(`/users/${someone.user.id}`, { email });
+    expect(answer.body).toMatchObject({ email, status: 'INVITED' });
+    expect((await someone.client.get('/users/me')).status).toBe(401);
+    expect((await http.post('/auth/login', { email, password: PASSWORD })).status).toBe(401);
+    const { token } = await readMailLink(app.config.dataDir, email);
+    expect((await http.post('/auth/accept-invite', { token, password: 'another long password' })).status).toBe(200);
+    expect((await http.post('/auth/login', { email, password: 'another long password' })).status).toBe(200);
+  });
+
+  it('does nothing where nothing changes', async () => {
+    const { body } = await admin.client.get(`/users/${employee.user.id}`);
+    const same = { firstName: body.firstName, role: body.role, phone: body.phone };
+    expect((await admin.client.patch(`/users/${employee.user.id}`, same)).body).toEqual(body);
   });
 
   it('does not touch people of another company', async () => {
@@ -276,6 +307,26 @@ describe('POST /users/:id/deactivate and /reactivate', () => {
     expect((await admin.client.post(`/users/${someone.user.id}/deactivate`)).body).toEqual(gone.body);
     expect((await admin.client.post(`/users/${someone.user.id}/reactivate`)).body.status).toBe('ACTIVE');
     expect((await http.post('/auth/login', { email: someone.email, password: PASSWORD })).status).toBe(200);
+  });
+
+  it('gives the address free for the next employer', async () => {
+    const email = uniqueEmail('mover');
+    const someone = await join(admin, app.config.dataDir, { email });
+    await admin.client.post(`/users/${someone.user.id}/deactivate`);
+    const next = await signUp(http);
+    const mailsBefore = (await readMails(app.config.dataDir)).filter(mail => mail.to === email).length;
+    await next.client.post('/users', person({ email }));
+    const token = await until(async () => {
+      const mails = (await readMails(app.config.dataDir)).filter(
+        mail => mail.to === email && mail.text.includes(next.company.name),
+      );
+      return mails.length > 0 && mailsBefore > 0 && /token=([\w-]+)/.exec(mails[0]!.text)?.[1];
+    });
+    expect((await http.post('/auth/accept-invite', { token, password: 'another long password' })).status).toBe(200);
+    expect((await admin.client.post(`/users/${someone.user.id}/reactivate`)).body.status).toBe('ACTIVE');
+    const login = (password: string) => http.post('/auth/login', { email, password });
+    expect((await login(PASSWORD)).body.user.id).toBe(someone.user.id);
+    expect((await login('another long password')).body.user.id).not.toBe(someone.user.id);
   });
 
   it('is not for others, nor for another company', async () => {

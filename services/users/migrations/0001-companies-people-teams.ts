@@ -42,7 +42,7 @@ export default migration(
   -- An invitation or an unverified sign-up reserves its address in its own company only.
   create unique index users_company_email_key on users (company_id, lower(email));
   create unique index users_verified_email_key on users (lower(email)) where email_verified_at is not null;
-  create index users_email_idx on users (lower(email)) where password_hash is not null;
+  create index users_login_idx on users (lower(email), password_hash) where password_hash is not null;
   create index users_company_name_idx on users (company_id, last_name, first_name, id);
   create index users_company_created_idx on users (company_id, created_at, id);
   create index users_admins_idx on users (company_id) where role = 'ADMIN' and status = 'ACTIVE';

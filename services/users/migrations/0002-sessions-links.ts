@@ -28,6 +28,13 @@ export default migration(
   create index refresh_tokens_session_idx on refresh_tokens (session_id);
   create index refresh_tokens_expiry_idx on refresh_tokens (expires_at);
 
+  -- Salts of passwords are derived from it and the address: see sign-in.ts.
+  create table login_secret (
+    singleton boolean primary key default true check (singleton),
+    secret bytea not null default decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex')
+  );
+  insert into login_secret default values;
+
   create table link_tokens (
     token_hash bytea primary key,
     company_id uuid not null,
