@@ -1,0 +1,49 @@
+export interface Ports {
+  /** For clients. */
+  broker: number;
+  /** For the broker itself, which is its own controller. */
+  controller: number;
+}
+
+/** Settings of one node that is broker and controller (KRaft), for tests: nothing waits for nodes that never come. */
+export function serverProperties({ broker, controller }: Ports, logFolder: string): string {
+  const settings: Record<string, string | number | boolean> = {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'inter.broker.listener.name': 'PLAINTEXT',
+    'controller.listener.names': 'CONTROLLER',
+    'controller.quorum.bootstrap.servers': `127.0.0.1:${controller}`,
+    'log.dirs': logFolder,
+    // Three of each is usual, and would never be available on one node.
+    'default.replication.factor': 1,
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 4,
+    'share.coordinator.state.topic.replication.factor': 1,
+    'share.coordinator.state.topic.min.isr': 1,
+    'share.coordinator.state.topic.num.partitions': 4,
+    'group.initial.rebalance.delay.ms': 0,
+    'group.min.session.timeout.ms': 2_000,
+    'auto.create.topics.enable': false,
+    // Offsets of groups that are away for days are still wanted.
+    'offsets.retention.minutes': 30 * 24 * 60,
+    // After a kill the node waits for its own old session.
+    'broker.session.timeout.ms': 2_000,
+    'broker.heartbeat.interval.ms': 500,
+    // Tests make many topics; an index is mapped into memory for each partition.
+    'log.segment.bytes': 64 * 1024 * 1024,
+    'log.index.size.max.bytes': 256 * 1024,
+    'log.cleaner.dedupe.buffer.size': 16 * 1024 * 1024,
+    'num.network.threads': 2,
+    'num.io.threads': 4,
+    'background.threads': 2,
+  };
+  return Object.entries(settings)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('');
+}
