@@ -8,6 +8,8 @@ import { ContractValidator } from './mixins/contract';
 import { embed } from './mixins/embedded/embed';
 import { explain, loadEnvFile, onStopSignal } from './mixins/embedded/lifecycle';
 import { startScreen } from './mixins/embedded/screen';
+import { useKafkaTokens } from './mixins/events/carriers';
+import type { TokenProvider } from './mixins/events/kafka.client';
 import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
@@ -17,12 +19,14 @@ export interface BrokerExtras {
   log?: LogOptions | false;
   /** Services follow their files. */
   hot?: boolean;
+  /** Makes tokens for Kafka, where it asks for OAUTHBEARER. */
+  kafkaTokens?: TokenProvider;
   /** Runs when all services have stopped. */
   stopped?: () => Promise<void>;
 }
 
 /** What a broker of this code base is made of, from a complete configuration. */
-export function brokerOptions(config: Config, { log = {}, hot = false, stopped }: BrokerExtras = {}): BrokerOptions {
+export function brokerOptions(config: Config, { log = {}, hot = false, kafkaTokens, stopped }: BrokerExtras = {}): BrokerOptions {
   return {
     // Both become parts of the names of Kafka's topics, which a dot would split.
     namespace: 'hiver',
@@ -56,7 +60,10 @@ export function brokerOptions(config: Config, { log = {}, hot = false, stopped }
     tracing: false,
     // Signals are handled by whoever started the broker: what it stands on stops after it.
     skipProcessEventRegistration: true,
-    created: broker => setConfig(broker, config),
+    created: broker => {
+      setConfig(broker, config);
+      if (kafkaTokens) useKafkaTokens(broker, kafkaTokens);
+    },
     stopped,
   };
 }

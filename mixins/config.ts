@@ -27,6 +27,10 @@ const sealKey = z
     return { id, key: Buffer.from(key, 'base64url') };
   });
 
+const kafkaBroker = z.string().regex(/^[\w.-]+:\d{1,5}$/, 'must be a list of host:port');
+
+const SASL_MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'] as const;
+
 const days = (usual: number) => z.coerce.number().int().min(1, 'must be a whole number of days').default(usual);
 
 /** Every environment variable that the code base reads. `.env.example` says what each is for; a test compares the two. */
@@ -41,6 +45,11 @@ export const Environment = z.object({
   DATABASE_URL_TASKS: postgresUrl,
   DATABASE_URL_LEAVE_REQUESTS: postgresUrl,
   DATABASE_URL_NOTIFICATIONS: postgresUrl,
+  KAFKA_BROKERS: listOf(kafkaBroker).optional(),
+  KAFKA_SSL: z.enum(['true', 'false'], 'must be true or false').default('false'),
+  KAFKA_SASL_MECHANISM: z.enum(SASL_MECHANISMS).optional(),
+  KAFKA_SASL_USERNAME: z.string().min(1).optional(),
+  KAFKA_SASL_PASSWORD: z.string().min(1).optional(),
   APP_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   MAIL_FROM: z.string().min(3).default('Hiver <no-reply@hiver.invalid>'),
   SMTP_URL: z.url({ protocol: /^smtps?$/, error: 'must be an smtp(s):// URL' }).optional(),
@@ -58,6 +67,15 @@ export const Environment = z.object({
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
 });
 
+/** How Kafka is reached. */
+export interface KafkaConfig {
+  /** `host:port` of some of its brokers. */
+  brokers: readonly string[];
+  ssl: boolean;
+  /** OAUTHBEARER takes neither of the two, but a provider of tokens. */
+  sasl: { mechanism: (typeof SASL_MECHANISMS)[number]; username: string; password: string } | undefined;
+}
+
 /** The parsed configuration of one process. */
 export interface Config {
   /** `embedded`: everything in this process, PostgreSQL and secrets included. `mesh`: one of several nodes. */
@@ -68,6 +86,8 @@ export interface Config {
   port: number;
   dataDir: string;
   databaseUrls: Partial<Record<Domain, string>>;
+  /** Carries events between processes; without it they are carried within this one. */
+  kafka: KafkaConfig | undefined;
   appUrl: string;
   mailFrom: string;
   /** Without it mails are written to `dataDir/mail`. */
@@ -121,6 +141,7 @@ export function parseConfig(environment: NodeJS.ProcessEnv): Config {
       'leave-requests': env.DATABASE_URL_LEAVE_REQUESTS,
       notifications: env.DATABASE_URL_NOTIFICATIONS,
     },
+    kafka: kafkaConfig(env),
     appUrl: (env.APP_URL ?? `http://localhost:${env.PORT}`).replace(/\/$/, ''),
     mailFrom: env.MAIL_FROM,
     smtpUrl: env.SMTP_URL,
@@ -135,9 +156,22 @@ export function parseConfig(environment: NodeJS.ProcessEnv): Config {
     },
     logLevel: env.LOG_LEVEL,
   };
-  const missing = mode === 'mesh' ? missingSecrets(config) : [];
+  const missing = [...missingOfKafka(config), ...(mode === 'mesh' ? missingSecrets(config) : [])];
   if (missing.length > 0) throw new ConfigError(missing.map(name => `${name} is missing`));
   return config;
+}
+
+function kafkaConfig(env: z.infer<typeof Environment>): KafkaConfig | undefined {
+  if (!env.KAFKA_BROKERS) return undefined;
+  const mechanism = env.KAFKA_SASL_MECHANISM;
+  const [username, password] = [env.KAFKA_SASL_USERNAME ?? '', env.KAFKA_SASL_PASSWORD ?? ''];
+  return { brokers: env.KAFKA_BROKERS, ssl: env.KAFKA_SSL === 'true', sasl: mechanism && { mechanism, username, password } };
+}
+
+function missingOfKafka({ kafka }: Config): string[] {
+  if (!kafka?.sasl || kafka.sasl.mechanism === 'OAUTHBEARER') return [];
+  const { username, password } = kafka.sasl;
+  return [...(username ? [] : ['KAFKA_SASL_USERNAME']), ...(password ? [] : ['KAFKA_SASL_PASSWORD'])];
 }
 
 /** Outside embedded mode nothing has a default secret or a database of its own. */

@@ -55,6 +55,13 @@ export interface Envelope<Data = unknown> {
   data: Data;
 }
 
+const kinds = new Map<string, EventKind>();
+
+/** The topics of all contracts that are loaded, for carriers that have to make them. */
+export function declaredTopics(): ReadonlyMap<string, EventKind> {
+  return kinds;
+}
+
 export type DataOf<E> = E extends EventContract<infer D> ? z.output<D> : never;
 
 interface Keys<Data> {
@@ -74,6 +81,7 @@ export function event<D extends z.ZodType>(
   options: { kind: EventKind; data: D; schemaVersion?: number } & Keys<z.output<D>>,
 ): EventContract<D> {
   const aggregate = (data: z.output<D>) => data as Aggregate;
+  kinds.set(topic, options.kind);
   const keyOf = options.key ?? (data => aggregate(data).id);
   return {
     topic,

@@ -18,6 +18,8 @@ export interface OutboxRow {
   id: string;
   topic: string;
   key: string;
+  /** Whether it is of a state topic. */
+  compacted: boolean;
   /** JSON; null is a tombstone. */
   envelope: string | null;
 }
@@ -74,7 +76,7 @@ const stampNext = statement<Fence, { stamped: number; isFenced: boolean } & LogS
 
 const selectNext = statement<{ bytes: number }, OutboxRow & { unpublished: number }>(
   'events.next',
-  `select seq, id, topic, key, envelope, unpublished
+  `select seq, id, topic, key, compacted, envelope, unpublished
    from (
      select *, sum(coalesce(octet_length(envelope), 0)) over (order by seq) as total,
        row_number() over (order by seq) as nth, count(*) over () as unpublished

@@ -69,6 +69,7 @@ export async function testConfig(overrides: Partial<Config> = {}): Promise<Confi
     port: 0,
     dataDir: overrides.dataDir ?? dataFolder(),
     databaseUrls: {},
+    kafka: undefined,
     appUrl: 'http://app.hiver.test',
     mailFrom: 'Hiver <no-reply@hiver.test>',
     smtpUrl: undefined,

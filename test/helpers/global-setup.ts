@@ -5,18 +5,21 @@ import type { TestProject } from 'vitest/node';
 import { lockDataFolder } from '../../mixins/embedded/lock';
 import { startPostgres, stopOrphan } from '../../mixins/embedded/postgres';
 import { isAlive } from '../../mixins/embedded/processes';
+import { offerKafka } from '../kafka/offer';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** Superuser's URL of the PostgreSQL of this run. */
     adminUrl: string;
+    /** Asked for, it starts the Kafka of this run and names its brokers. */
+    kafkaUrl: string;
   }
 }
 
 const PREFIX = 'hiver-test-';
 const silent = { info() {}, warn() {} };
 
-/** One PostgreSQL for the whole run, in a folder of its own that goes at the end. */
+/** One PostgreSQL for the whole run, in a folder of its own that goes at the end; and one Kafka, if a test asks for it. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   await removeAbandoned();
   const dataDir = mkdtempSync(join(tmpdir(), PREFIX));
@@ -24,7 +27,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const unlock = lockDataFolder(dataDir);
   const postgres = await startPostgres({ dataDir, databases: [], log: silent, durable: false });
   project.provide('adminUrl', postgres.adminUrl);
+  const kafka = await offerKafka();
+  project.provide('kafkaUrl', kafka.url);
   return async () => {
+    await kafka.close();
     await postgres.stop();
     unlock();
     rmSync(dataDir, { recursive: true, force: true });
