@@ -12,7 +12,7 @@ const HEARTBEAT = 500;
 const MAX_WAIT = 100;
 const MAX_BACKOFF = 5_000;
 /** How long a stop waits for Kafka; members that do not say goodbye are missed after the session's time. */
-const STOP_WITHIN = 5_000;
+const STOP_WITHIN = 2_500;
 
 export interface SubscriptionOptions {
   connection: KafkaConnection;
