@@ -45,7 +45,7 @@ export function kafkajs(): Library {
   return library;
 }
 
-/** Opens a client of its own: retries are the client's, and what publishes waits in another way than what consumes. */
+/** Opens a client of its own: how long it tries again is the client's, and what publishes may not wait as what consumes. */
 export function openClient(connection: KafkaConnection, log: Log, { retry, requestTimeout = 5_000 }: ClientOptions): Client {
   const { Kafka, logLevel } = kafkajs();
   const sockets = new Set<Socket>();
@@ -65,7 +65,8 @@ export function openClient(connection: KafkaConnection, log: Log, { retry, reque
   return {
     kafka,
     drop() {
-      for (const socket of sockets) socket.resetAndDestroy();
+      // A reset of one that is still connecting would wait for the connection.
+      for (const socket of sockets) socket.connecting ? socket.destroy() : socket.resetAndDestroy();
     },
   };
 }
@@ -108,9 +109,13 @@ function saslOf({ sasl, token }: KafkaConnection): SASLOptions | undefined {
 
 const SCRAM_OR_PLAIN = { PLAIN: 'plain', 'SCRAM-SHA-256': 'scram-sha-256', 'SCRAM-SHA-512': 'scram-sha-512' } as const;
 
+/** When which lines were logged last, by logger: clients come and go in an outage. */
+const saidTo = new WeakMap<Log, Map<string, number>>();
+
 /** In an outage kafkajs says the same thing many times a second. */
 function logTo(log: Log): (entry: LogEntry) => void {
-  const saidAt = new Map<string, number>();
+  const saidAt = saidTo.get(log) ?? new Map<string, number>();
+  saidTo.set(log, saidAt);
   return ({ namespace, log: { message } }) => {
     const line = `kafkajs ${namespace}: ${message}`;
     const now = performance.now();

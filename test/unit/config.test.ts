@@ -24,6 +24,7 @@ describe('parseConfig', () => {
       host: '127.0.0.1',
       port: 3000,
       dataDir: resolve('.data'),
+      kafka: undefined,
       smtpUrl: undefined,
       corsOrigins: [],
       trustedProxies: [],
@@ -42,6 +43,11 @@ describe('parseConfig', () => {
       PORT: '8080',
       DATA_DIR: '/var/lib/hiver',
       DATABASE_URL_USERS: 'postgres://u:p@db/hiver_users',
+      KAFKA_BROKERS: 'kafka-1:9092, kafka-2:9092',
+      KAFKA_SSL: 'true',
+      KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512',
+      KAFKA_SASL_USERNAME: 'hiver',
+      KAFKA_SASL_PASSWORD: 'secret',
       APP_URL: 'https://app.example.com/',
       SMTP_URL: 'smtps://u:p@mail.example.com',
       CORS_ORIGINS: 'https://a.example.com, https://b.example.com',
@@ -54,6 +60,11 @@ describe('parseConfig', () => {
       port: 8080,
       dataDir: '/var/lib/hiver',
       databaseUrls: { users: 'postgres://u:p@db/hiver_users' },
+      kafka: {
+        brokers: ['kafka-1:9092', 'kafka-2:9092'],
+        ssl: true,
+        sasl: { mechanism: 'SCRAM-SHA-512', username: 'hiver', password: 'secret' },
+      },
       appUrl: 'https://app.example.com',
       smtpUrl: 'smtps://u:p@mail.example.com',
       corsOrigins: ['https://a.example.com', 'https://b.example.com'],
@@ -68,6 +79,9 @@ describe('parseConfig', () => {
     ['PORT', '65536'],
     ['HIVER_SERVICES', 'users,payroll'],
     ['DATABASE_URL_USERS', 'mysql://localhost/hiver'],
+    ['KAFKA_BROKERS', 'kafka://localhost'],
+    ['KAFKA_SSL', 'yes'],
+    ['KAFKA_SASL_MECHANISM', 'GSSAPI'],
     ['APP_URL', 'app.example.com'],
     ['SMTP_URL', 'mail.example.com'],
     ['CORS_ORIGINS', '*'],
@@ -109,6 +123,13 @@ describe('parseConfig', () => {
   it('asks a mesh node only for what its services need', () => {
     expect(problemsOf({ HIVER_SERVICES: 'api' })).toEqual([]);
     expect(problemsOf({ HIVER_SERVICES: 'notifications', SEAL_KEYS })).toEqual(['DATABASE_URL_NOTIFICATIONS is missing']);
+  });
+
+  it('asks for the user and password that Kafka wants to see, and for none where tokens are shown', () => {
+    const kafka = (mechanism: string) => ({ KAFKA_BROKERS: 'kafka:9092', KAFKA_SASL_MECHANISM: mechanism });
+    expect(problemsOf(kafka('PLAIN'))).toEqual(['KAFKA_SASL_USERNAME is missing', 'KAFKA_SASL_PASSWORD is missing']);
+    expect(problemsOf({ ...kafka('SCRAM-SHA-256'), KAFKA_SASL_USERNAME: 'u' })).toEqual(['KAFKA_SASL_PASSWORD is missing']);
+    expect(problemsOf(kafka('OAUTHBEARER'))).toEqual([]);
   });
 
   it('listens on all addresses in a mesh', () => {
