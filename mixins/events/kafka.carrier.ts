@@ -16,6 +16,8 @@ export interface KafkaCarrierOptions {
   connection: KafkaConnection;
   /** Stands before the names of topics and groups. */
   prefix?: string;
+  /** Milliseconds of silence after which a member of a group is held to be dead; 6 s unless told. */
+  sessionTimeout?: number;
   /** Something is wrong that does not pass by itself: the process is to end, so that somebody looks at it. */
   onFatal: (error: Error) => void;
   log: Log;
@@ -62,14 +64,13 @@ export class KafkaCarrier implements Carrier {
     if (!sender) throw new Error(`The outbox of ${outbox.name} is not attached`);
     // Before the lease is looked at: what comes after that has to end within it.
     await sender.connect();
-    await this.#ensure(declaredTopics());
-    return await sendNext(outbox, rows => this.#send(sender, rows), this.options.log);
+    return await sendNext(outbox, rows => this.#send(outbox, sender, rows), this.options.log);
   }
 
   subscribe(group: Group): Subscription {
-    const { connection, onFatal, log } = this.options;
+    const { connection, sessionTimeout, onFatal, log } = this.options;
     const ensureTopics = () => this.#ensure(kindsOf(group.topics));
-    return new KafkaSubscription({ connection, names: this.#names, group, ensureTopics, onFatal, log });
+    return new KafkaSubscription({ connection, names: this.#names, group, sessionTimeout, ensureTopics, onFatal, log });
   }
 
   async replay(topics: readonly string[], deliver: (events: readonly CarriedEvent[]) => Promise<void>): Promise<void> {
@@ -78,11 +79,15 @@ export class KafkaCarrier implements Carrier {
     await replayTopics({ connection, names: this.#names, topics, deliver, log });
   }
 
-  async #send(sender: KafkaSender, rows: readonly OutboxRow[]): Promise<void> {
-    // A row may be of an event that an older version recorded and this one knows no contract of.
+  async #send(outbox: Outbox, sender: KafkaSender, rows: readonly OutboxRow[]): Promise<void> {
+    // Only those of the batch: a process may not be allowed to see topics that others publish to. An older version may
+    // have recorded events that this one has no contract of.
     const declared = declaredTopics();
-    const unknown = rows.filter(({ topic }) => !declared.has(topic));
-    await this.#ensure(new Map(unknown.map(({ topic, compacted }) => [topic, compacted ? 'state' : 'fact'])));
+    await this.#ensure(
+      new Map(rows.map(({ topic, compacted }) => [topic, declared.get(topic) ?? (compacted ? 'state' : 'fact')])),
+    );
+    // That may have taken a while.
+    outbox.assertLeads();
     await sender.send(rows);
   }
 

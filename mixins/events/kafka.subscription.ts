@@ -7,9 +7,11 @@ import { chunksOf, toEvent } from './kafka.messages';
 import type { Names } from './kafka.names';
 import { isTopicMismatch, PARTITIONS } from './kafka.topics';
 
+/** Milliseconds of silence after which a member is held to be dead, and its partitions go to others. */
 const SESSION_TIMEOUT = 6_000;
 const HEARTBEAT = 500;
-const MAX_WAIT = 100;
+/** Bounds how long a stop takes; a shorter one only keeps an idle process busy. */
+const MAX_WAIT = 250;
 const MAX_BACKOFF = 5_000;
 /** How long a stop waits for Kafka; members that do not say goodbye are missed after the session's time. */
 const STOP_WITHIN = 2_500;
@@ -18,6 +20,8 @@ export interface SubscriptionOptions {
   connection: KafkaConnection;
   names: Names;
   group: Group;
+  /** Milliseconds; 6 s unless told. */
+  sessionTimeout?: number;
   /** Makes sure of the group's topics. */
   ensureTopics: () => Promise<void>;
   /** The consumer has stopped for good. */
@@ -36,12 +40,12 @@ export class KafkaSubscription implements Subscription {
   #lookAbort = new AbortController();
 
   constructor(private readonly options: SubscriptionOptions) {
-    const { connection, names, group, log } = options;
+    const { connection, names, group, sessionTimeout = SESSION_TIMEOUT, log } = options;
     const retry = this.#retry();
     this.#client = openClient(connection, log, { retry });
     this.#consumer = this.#client.kafka.consumer({
       groupId: names.group(group.name),
-      sessionTimeout: SESSION_TIMEOUT,
+      sessionTimeout,
       rebalanceTimeout: 10_000,
       heartbeatInterval: HEARTBEAT,
       maxWaitTimeInMs: MAX_WAIT,

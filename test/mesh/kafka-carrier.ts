@@ -9,6 +9,8 @@ export function makeCarrier(broker: ServiceBroker, run: string, options: Partial
   return new KafkaCarrier({
     connection: { brokers, ssl: false, sasl: undefined, clientId: broker.nodeID },
     prefix: `${run}.`,
+    // Of processes that are killed one after the other each is missed for that long.
+    sessionTimeout: 3_000,
     // As the application does: the process ends.
     onFatal: error => queueMicrotask(() => Promise.reject(error)),
     log: broker.getLogger('events'),

@@ -108,18 +108,13 @@ describeWithKafka('what is sent', () => {
 
   it('is halved until it fits, and a single event that never fits does not hold the others up', async () => {
     const probe = await Probe.make(carrierModule);
+    // Set before anybody sends: a change reaches the broker some time after it was acknowledged.
+    const configEntries = [{ name: 'max.message.bytes', value: '20000' }];
+    const topic = { topic: `${probe.run}.users.greeted`, numPartitions: 6, configEntries };
+    await asAdmin(admin => admin.createTopics({ topics: [topic], waitForLeaders: true }));
     const { owner } = await probe.start();
-    const topic = `${probe.run}.users.greeted`;
     const { id: userId } = await savePerson(owner.database);
     await until(async () => (await probe.effects()).length === 1);
-    await asAdmin(admin =>
-      admin.alterConfigs({
-        validateOnly: false,
-        resources: [
-          { type: ConfigResourceTypes.TOPIC, name: topic, configEntries: [{ name: 'max.message.bytes', value: '20000' }] },
-        ],
-      }),
-    );
     const note = (nth: number) => 'x'.repeat(nth === 50 ? 30_000 : 500);
     const events = Array.from({ length: 100 }, (_, n) => ({ userId, companyId, nth: n + 1, note: note(n + 1) }));
     await owner.database.inTransaction(undefined, tx => recordAll(tx, greeted, events));
