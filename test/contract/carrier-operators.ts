@@ -76,7 +76,8 @@ export function describeOperations(carrierModule?: string): void {
       const greeted = () => emptied.effects('users.greeted');
       await until(async () => (await greet(second.owner.database, replicas[0]!.id!).then(greeted)).length > 0);
       expect(await emptied.replicas()).toEqual(replicas);
-      expect(await emptied.effects()).toEqual(await greeted());
+      // More greetings may be on their way.
+      expect((await emptied.effects()).filter(({ topic }) => topic !== 'users.greeted')).toEqual([]);
     });
   });
 
