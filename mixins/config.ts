@@ -31,14 +31,17 @@ const kafkaBroker = z.string().regex(/^[\w.-]+:\d{1,5}$/, 'must be a list of hos
 
 const SASL_MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'] as const;
 
-const days = (usual: number) => z.coerce.number().int().min(1, 'must be a whole number of days').default(usual);
+const DAYS = 'must be a whole number of days';
+const days = (usual: number) => z.coerce.number(DAYS).int(DAYS).min(1, DAYS).default(usual);
+
+const PORT_RANGE = 'must be a port, 0 to 65535';
 
 /** Every environment variable that the code base reads. `.env.example` says what each is for; a test compares the two. */
 export const Environment = z.object({
   NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
   HIVER_SERVICES: listOf(z.enum([...DOMAINS, 'api'])).optional(),
   HOST: z.string().min(1).optional(),
-  PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
+  PORT: z.coerce.number(PORT_RANGE).int(PORT_RANGE).min(0, PORT_RANGE).max(65_535, PORT_RANGE).default(3000),
   DATA_DIR: z.string().min(1).default('.data'),
   DATABASE_URL_USERS: postgresUrl,
   DATABASE_URL_PRESENCE: postgresUrl,

@@ -1,5 +1,5 @@
-import { existsSync, type FSWatcher, watch } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { existsSync, type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import type { Middleware, Service, ServiceBroker, Validators } from 'moleculer';
 import { configOf } from './config';
 
@@ -21,7 +21,7 @@ const SETTLE = 80;
  */
 export function hotReload(): Middleware {
   const changed = new Set<string>();
-  let watchers: FSWatcher[] = [];
+  const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
   let work = Promise.resolve();
 
@@ -32,20 +32,39 @@ export function hotReload(): Middleware {
         // One after the other: a save during a reload is the next reload.
         work = work.then(() => reload(broker, changed)).catch(error => broker.logger.error('Reload failed:', error));
       };
-      watchers = FOLDERS.map(folder =>
-        watch(folder, { recursive: true }, (_, name) => {
-          if (!name?.endsWith('.ts')) return;
-          changed.add(resolve(folder, name));
-          clearTimeout(timer);
-          timer = setTimeout(settled, SETTLE);
-        }),
-      );
+      const onSave = (path: string) => {
+        if (isFolder(path)) follow(path);
+        if (!path.endsWith('.ts')) return;
+        changed.add(path);
+        clearTimeout(timer);
+        timer = setTimeout(settled, SETTLE);
+      };
+      const follow = (folder: string) => {
+        for (const each of foldersIn(folder)) {
+          if (!watchers.has(each))
+            watchers.set(
+              each,
+              watch(each, (_, name) => name && onSave(resolve(each, name))),
+            );
+        }
+      };
+      for (const folder of FOLDERS) follow(resolve(folder));
     },
     async stopped() {
       clearTimeout(timer);
-      for (const watcher of watchers) watcher.close();
+      for (const watcher of watchers.values()) watcher.close();
     },
   };
+}
+
+/** The folder and all below it. On Linux a recursive watcher loses a file whose editor saves it by renaming another. */
+function foldersIn(folder: string): string[] {
+  const below = readdirSync(folder, { withFileTypes: true, recursive: true }).filter(entry => entry.isDirectory());
+  return [folder, ...below.map(entry => join(entry.parentPath, entry.name))];
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 /** Replaces the services that depend on changed files; when one does not load, all stays as it is until the next save. */

@@ -2,6 +2,7 @@ import { hash } from '@node-rs/argon2';
 import { dictionary } from '@zxcvbn-ts/language-common';
 import type { FieldError } from '../errors';
 import { BoundedQueue } from './bounded-queue';
+import { lowerWorkerPriority } from './thread-priority';
 
 /** The shortest and longest password that may be chosen, in characters. */
 const PASSWORD_LENGTH = { min: 10, max: 128 } as const;
@@ -22,8 +23,16 @@ const queue = new BoundedQueue({ concurrency: 1, capacity: 256, retryAfterSecond
  * @throws UNAVAILABLE with `Retry-After` when too many hashes wait
  */
 export function hashPassword(password: string, salt: Buffer): Promise<string> {
-  return queue.run(() => hash(normalize(password), { ...ARGON2ID, salt }));
+  return queue.run(async () => {
+    const hashing = hash(normalize(password), { ...ARGON2ID, salt });
+    // The threads are there once there is work for them.
+    if (!isLowered) lowerWorkerPriority();
+    isLowered = true;
+    return hashing;
+  });
 }
+
+let isLowered = false;
 
 /** So that an é from one keyboard is an é from any other (NIST SP 800-63B, 3.1.1.2). */
 function normalize(password: string): string {

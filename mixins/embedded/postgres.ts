@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { type Binaries, findBinaries } from './binaries';
 import { prepareCluster, SUPERUSER } from './cluster';
-import { commandOf, folderOf, hasEnded, isAlive, signal } from './processes';
+import { commandOf, folderOf, hasEnded, isKnown, signal } from './processes';
 import { StartError } from './start-error';
 import { assertReachable, chooseUser, type SystemUser } from './system-user';
 
@@ -61,7 +61,7 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
 export async function stopOrphan(clusterDir: string): Promise<boolean> {
   const pidFile = join(clusterDir, 'postmaster.pid');
   const pid = Number.parseInt(readText(pidFile), 10);
-  if (!(pid > 0) || !isAlive(pid)) return false; // PostgreSQL itself sees to the file of a process that is gone
+  if (!(pid > 0) || !isKnown(pid)) return false; // PostgreSQL itself sees to the file of a process that is gone
   if (!isPostgresOf(clusterDir, pid)) {
     rmSync(pidFile);
     return false;

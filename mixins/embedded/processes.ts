@@ -2,14 +2,19 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Whether a process of that id lives, whoever it belongs to. One that has ended and is not waited for does not. */
-export function isAlive(pid: number): boolean {
+/** Whether there is a process of that id, whoever it belongs to, be it one that has ended and is not waited for. */
+export function isKnown(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return !isZombie(pid);
+    return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
+}
+
+/** Whether a process of that id lives. */
+export function isAlive(pid: number): boolean {
+  return isKnown(pid) && !isZombie(pid);
 }
 
 function isZombie(pid: number): boolean {

@@ -64,12 +64,17 @@ export function declaredTopics(): ReadonlyMap<string, EventKind> {
 
 export type DataOf<E> = E extends EventContract<infer D> ? z.output<D> : never;
 
+/** Where an event that is not an aggregate's state has what every event needs. */
 interface Keys<Data> {
-  key?: (data: Data) => string;
+  key: (data: Data) => string;
+  company: (data: Data) => string;
+  /** The aggregate's version, or 0. */
+  version: (data: Data) => number;
   subject?: (data: Data) => string;
-  company?: (data: Data) => string;
-  version?: (data: Data) => number;
 }
+
+/** Data with an `id`, `companyId` and `version` of its own need not say where they are. */
+type KeysOf<Data> = Data extends Aggregate ? Partial<Keys<Data>> : Keys<Data>;
 
 /**
  * Declares a topic. A state event's `data` holds `id`, `companyId` and `version` of its aggregate; other events say
@@ -78,9 +83,10 @@ interface Keys<Data> {
  */
 export function event<D extends z.ZodType>(
   topic: string,
-  options: { kind: EventKind; data: D; schemaVersion?: number } & Keys<z.output<D>>,
+  declared: { kind: EventKind; data: D; schemaVersion?: number } & KeysOf<z.output<D>>,
 ): EventContract<D> {
   const aggregate = (data: z.output<D>) => data as Aggregate;
+  const options = declared as { kind: EventKind; data: D; schemaVersion?: number } & Partial<Keys<z.output<D>>>;
   kinds.set(topic, options.kind);
   const keyOf = options.key ?? (data => aggregate(data).id);
   return {

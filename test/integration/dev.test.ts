@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Client } from '../helpers/client';
@@ -29,11 +29,14 @@ beforeEach(async () => {
   api = new Client(await run.url());
 });
 
-function edit(file: string, from: string, to: string): void {
+function edit(file: string, from: string, to: string, isRename = false): void {
   const path = join(folder, file);
   const text = readFileSync(path, 'utf8');
   if (!text.includes(from)) throw new Error(`${file} has no ${from}`);
-  writeFileSync(path, text.replace(from, to));
+  // By renaming, as many editors save; by writing, as others do.
+  if (isRename) writeFileSync(`${path}.new`, text.replace(from, to));
+  if (isRename) renameSync(`${path}.new`, path);
+  else writeFileSync(path, text.replace(from, to));
 }
 
 const titleOfNothing = async () => (await api.get('/no-such-path')).body.title;
@@ -46,6 +49,14 @@ describe('npm run dev', () => {
 
     edit('mixins/errors.ts', 'There is nothing here.', 'Nothing at all.');
     await until(async () => (await titleOfNothing()) === 'Nothing at all.', SERVED);
+    for (const [from, to] of [
+      ['Nothing at all.', 'Still nothing.'],
+      ['Still nothing.', 'And again.'],
+      ['And again.', 'For the last time.'],
+    ] as const) {
+      edit('mixins/errors.ts', from, to, true);
+      await until(async () => (await titleOfNothing()) === to, SERVED);
+    }
     await until(async () => (await me()).body.email === user.email, SERVED);
 
     edit('services/users/users.service.ts', "name: 'users',", "name: 'users',,");

@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type App, startApp } from '../helpers/app';
 import { Client } from '../helpers/client';
 import { readMailLink, readMails } from '../helpers/mails';
 import { join, PASSWORD, type SignedIn, signUp, uniqueEmail } from '../helpers/people';
 import { until } from '../helpers/until';
+
+const openApi = JSON.parse(readFileSync(`${__dirname}/../../openapi.json`, 'utf8'));
 
 let app: App;
 let http: Client;
@@ -187,6 +190,20 @@ describe('POST /users', () => {
       teams: [{ id: team.id }],
       version: 1,
     });
+  });
+
+  it('stores every field that it takes and answers', async () => {
+    const schema = openApi.paths['/users'].post.requestBody.content['application/json'].schema;
+    const fields = schema.properties ?? openApi.components.schemas[schema.$ref.split('/').at(-1)].properties;
+    const samples = Object.entries<any>(fields).map(([field, { examples, enum: values, anyOf }]) => {
+      const [sample] = examples ?? values ?? anyOf?.[0].examples ?? anyOf?.[0].enum ?? [];
+      return [field, sample];
+    });
+    const { teamIds: _, ...body } = { ...Object.fromEntries(samples), email: uniqueEmail('every') };
+    expect(Object.entries(body).filter(([, sample]) => sample === undefined)).toEqual([]);
+    const { body: made } = await admin.client.post('/users', { ...body, teamIds: [team.id] });
+    expect(made).toMatchObject(body);
+    expect((await admin.client.get(`/users/${made.id}`)).body).toEqual(made);
   });
 
   it('refuses an address that the company has, in any case', async () => {

@@ -94,6 +94,9 @@ export const things: DomainService<Methods> = {
   },
 };
 
+// @ts-expect-error its data has no `id` and `version`: it has to say where key, company and version are
+event('things.cheered', { kind: 'fact', data: z.object({ thingId: z.string(), companyId: z.string() }) });
+
 declare const ctx: Parameters<typeof getThing.call>[0];
 getThing.call(ctx, { id: '1' }).then(answer => answer.greeting.length);
 // @ts-expect-error `id` is missing
