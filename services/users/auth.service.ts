@@ -157,7 +157,7 @@ const schema: DomainService<AuthMethods> = {
 
 /** @throws VALIDATION_FAILED saying what is wrong with a password that somebody chooses */
 function assertAcceptable(field: string, password: string, email: string): void {
-  const errors = passwordProblems(password, email).map(({ message }) => ({ field, message }));
+  const errors = passwordProblems(password, email, field);
   if (errors.length > 0) throw commonProblems.VALIDATION_FAILED({ errors });
 }
 
