@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import { type BrokerOptions, type Runner, ServiceBroker } from 'moleculer';
 import { ApiFirst } from './mixins/api-first.middleware';
 import { Authentication } from './mixins/auth/authentication.middleware';
@@ -30,7 +28,7 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
   return {
     // Both become parts of the names of Kafka's topics, which a dot would split.
     namespace: 'hiver',
-    nodeID: `${hostname()}-${process.pid}-${randomBytes(2).toString('hex')}`.replaceAll('.', '-'),
+    nodeID: config.nodeId,
     logger: log && new PinoLogger(config.logLevel, log),
     validator: new ContractValidator(),
     requestTimeout: 15_000,

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { ServiceBroker } from 'moleculer';
 import * as z from 'zod';
@@ -35,13 +36,19 @@ const DAYS = 'must be a whole number of days';
 const days = (usual: number) => z.coerce.number(DAYS).int(DAYS).min(1, DAYS).default(usual);
 
 const PORT_RANGE = 'must be a port, 0 to 65535';
+const port = z.coerce.number(PORT_RANGE).int(PORT_RANGE).min(0, PORT_RANGE).max(65_535, PORT_RANGE);
 
 /** Every environment variable that the code base reads. `.env.example` says what each is for; a test compares the two. */
 export const Environment = z.object({
   NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
   HIVER_SERVICES: listOf(z.enum([...DOMAINS, 'api'])).optional(),
+  NODE_ID: z
+    .string()
+    .regex(/^[\w-]{1,64}$/, 'must be letters, digits, _ and -, at most 64')
+    .optional(),
   HOST: z.string().min(1).optional(),
-  PORT: z.coerce.number(PORT_RANGE).int(PORT_RANGE).min(0, PORT_RANGE).max(65_535, PORT_RANGE).default(3000),
+  PORT: port.default(3000),
+  METRICS_PORT: port.optional(),
   DATA_DIR: z.string().min(1).default('.data'),
   DATABASE_URL_USERS: postgresUrl,
   DATABASE_URL_PRESENCE: postgresUrl,
@@ -61,9 +68,11 @@ export const Environment = z.object({
     z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be a list of addresses or CIDR ranges'),
   ).default([]),
   JWT_PRIVATE_KEYS: z.string().min(1).optional(),
+  JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   JWT_ISSUER: z.string().min(1).default('hiver'),
   JWT_AUDIENCE: z.string().min(1).default('hiver'),
   SEAL_KEYS: listOf(sealKey).optional(),
+  TRANSPORT_KEY: listOf(sealKey).optional(),
   RETENTION_INBOX_DAYS: days(30),
   RETENTION_OUTBOX_DAYS: days(7),
   RETENTION_DEAD_LETTER_DAYS: days(90),
@@ -83,10 +92,14 @@ export interface KafkaConfig {
 export interface Config {
   /** `embedded`: everything in this process, PostgreSQL and secrets included. `mesh`: one of several nodes. */
   mode: 'embedded' | 'mesh';
+  /** Name of this process among others, the same after a restart: topics of Moleculer's transporter are named after it. */
+  nodeId: string;
   services: readonly NodeRole[];
   host: string;
   /** 0 takes a free port. */
   port: number;
+  /** Where Prometheus looks, 0 for a free port; without it nothing is measured. */
+  metricsPort: number | undefined;
   dataDir: string;
   databaseUrls: Partial<Record<Domain, string>>;
   /** Carries events between processes; without it they are carried within this one. */
@@ -102,8 +115,12 @@ export interface Config {
     audience: string;
     /** PEM blocks of EC P-256 private keys, the signing one first. Embedded, key files in the data folder instead. */
     privateKeys: string | undefined;
+    /** Where a process without private keys finds the public ones. */
+    jwksUrl: string | undefined;
   };
   sealKeys: readonly { id: string; key: Buffer }[];
+  /** Seal what nodes tell each other. */
+  transportKeys: readonly { id: string; key: Buffer }[];
   /** How long the event log keeps what it no longer needs, in days. */
   retention: { inboxDays: number; outboxDays: number; deadLetterDays: number };
   logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
@@ -117,7 +134,7 @@ export class ConfigError extends Error {
   }
 }
 
-const EMBEDDED_SERVICES: readonly NodeRole[] = ['users', 'notifications', 'api'];
+const EMBEDDED_SERVICES: readonly NodeRole[] = [...DOMAINS, 'api'];
 
 /**
  * Reads the environment once, at start. An empty variable counts as unset.
@@ -133,9 +150,11 @@ export function parseConfig(environment: NodeJS.ProcessEnv): Config {
   const mode = env.HIVER_SERVICES ? 'mesh' : 'embedded';
   const config: Config = {
     mode,
+    nodeId: env.NODE_ID ?? nodeName(env.HIVER_SERVICES),
     services: env.HIVER_SERVICES ?? EMBEDDED_SERVICES,
     host: env.HOST ?? (mode === 'embedded' ? '127.0.0.1' : '0.0.0.0'),
     port: env.PORT,
+    metricsPort: env.METRICS_PORT ?? (mode === 'mesh' ? env.PORT && env.PORT + 6_000 : undefined),
     dataDir: resolve(env.DATA_DIR),
     databaseUrls: {
       users: env.DATABASE_URL_USERS,
@@ -150,8 +169,9 @@ export function parseConfig(environment: NodeJS.ProcessEnv): Config {
     smtpUrl: env.SMTP_URL,
     corsOrigins: env.CORS_ORIGINS,
     trustedProxies: env.TRUSTED_PROXIES,
-    jwt: { issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE, privateKeys: env.JWT_PRIVATE_KEYS },
+    jwt: { issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE, privateKeys: env.JWT_PRIVATE_KEYS, jwksUrl: env.JWKS_URL },
     sealKeys: env.SEAL_KEYS ?? [],
+    transportKeys: env.TRANSPORT_KEY ?? [],
     retention: {
       inboxDays: env.RETENTION_INBOX_DAYS,
       outboxDays: env.RETENTION_OUTBOX_DAYS,
@@ -159,7 +179,7 @@ export function parseConfig(environment: NodeJS.ProcessEnv): Config {
     },
     logLevel: env.LOG_LEVEL,
   };
-  const missing = [...missingOfKafka(config), ...(mode === 'mesh' ? missingSecrets(config) : [])];
+  const missing = [...missingOfKafka(config), ...(mode === 'mesh' ? missingInMesh(config) : [])];
   if (missing.length > 0) throw new ConfigError(missing.map(name => `${name} is missing`));
   return config;
 }
@@ -177,10 +197,19 @@ function missingOfKafka({ kafka }: Config): string[] {
   return [...(username ? [] : ['KAFKA_SASL_USERNAME']), ...(password ? [] : ['KAFKA_SASL_PASSWORD'])];
 }
 
+/** A domain has one node on each machine, unless NODE_ID tells several apart. */
+function nodeName(services: readonly NodeRole[] = []): string {
+  return `${hostname()}-${services.join('-') || process.pid}`.replaceAll(/[^\w-]/g, '-');
+}
+
 /** Outside embedded mode nothing has a default secret or a database of its own. */
-function missingSecrets(config: Config): string[] {
+function missingInMesh(config: Config): string[] {
   const runs = (role: NodeRole) => config.services.includes(role);
   return [
+    // Alone, and with all domains, a process needs nobody to carry events.
+    ...(config.kafka || DOMAINS.every(runs) ? [] : ['KAFKA_BROKERS']),
+    ...(config.kafka && config.transportKeys.length === 0 ? ['TRANSPORT_KEY'] : []),
+    ...(runs('users') || config.jwt.jwksUrl ? [] : ['JWKS_URL']),
     ...DOMAINS.filter(domain => runs(domain) && !config.databaseUrls[domain]).map(databaseVariable),
     ...(runs('users') && !config.jwt.privateKeys ? ['JWT_PRIVATE_KEYS'] : []),
     ...((runs('users') || runs('notifications')) && config.sealKeys.length === 0 ? ['SEAL_KEYS'] : []),

@@ -1,7 +1,10 @@
 import type { ServiceSchema } from 'moleculer';
 import type { NodeRole } from '../mixins/config';
 import api from './api/api.service';
+import leaveRequests from './leave-requests/leave-requests.service';
 import notifications from './notifications/notifications.service';
+import presence from './presence/presence.service';
+import tasks from './tasks/tasks.service';
 import auth from './users/auth.service';
 import companies from './users/companies.service';
 import teams from './users/teams.service';
@@ -10,9 +13,9 @@ import users from './users/users.service';
 /** Every service, by the role that brings it. Written by hand: a bundler cannot follow a glob. */
 const services = {
   users: [auth, users, companies, teams],
-  presence: [],
-  tasks: [],
-  'leave-requests': [],
+  presence: [presence],
+  tasks: [tasks],
+  'leave-requests': [leaveRequests],
   notifications: [notifications],
   api: [api],
 } as const satisfies Record<NodeRole, readonly unknown[]>;

@@ -66,6 +66,8 @@ type Holder = ServiceBroker & { [HASHER]?: RequestHasher };
 
 function hasherOf(broker: ServiceBroker): RequestHasher {
   const holder = broker as Holder;
-  holder[HASHER] ??= new RequestHasher(configOf(broker).sealKeys);
+  const { sealKeys, transportKeys } = configOf(broker);
+  // Nodes that send no mails do not hold the keys of mails.
+  holder[HASHER] ??= new RequestHasher(sealKeys.length > 0 ? sealKeys : transportKeys);
   return holder[HASHER];
 }

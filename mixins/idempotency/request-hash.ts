@@ -35,7 +35,7 @@ export class RequestHasher {
 
   hash(params: unknown): Buffer {
     const [key] = this.#keys;
-    if (!key) throw new Error('There is no key to hash requests with: SEAL_KEYS is missing');
+    if (!key) throw new Error('There is no key to hash requests with: SEAL_KEYS and TRANSPORT_KEY are missing');
     return hmac(key, canonicalJson(params));
   }
 

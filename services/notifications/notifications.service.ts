@@ -7,9 +7,8 @@ import { type DomainService, domain } from '../../mixins/domain.mixin';
 import { reaction } from '../../mixins/events/reaction';
 import { createMailer, MAIL_CONNECTIONS, type Mailer } from '../../mixins/mail/mailer';
 import { replica } from '../../mixins/replica.mixin';
-import { companyCreated, companyUpdated } from '../users/companies.contract';
-import { teamCreated, teamUpdated } from '../users/teams.contract';
-import { userCreated, userUpdated } from '../users/users.contract';
+import { usersReplica } from '../users/replica.contract';
+import { userCreated } from '../users/users.contract';
 import { DeliveryJob } from './deliveries.job';
 import { deliverByMail } from './mail.channel';
 import { notificationsSend } from './notifications.contract';
@@ -30,14 +29,7 @@ interface NotificationsVars {
 
 const schema: DomainService<NotificationsMethods, NotificationsVars> = {
   name: 'notifications',
-  mixins: [
-    ...domain(notificationsDomain, notifications),
-    replica({
-      people: [userCreated, userUpdated],
-      teams: [teamCreated, teamUpdated],
-      companies: [companyCreated, companyUpdated],
-    }),
-  ],
+  mixins: [...domain(notificationsDomain, notifications), replica(usersReplica)],
 
   events: {
     'users.create': reaction(userCreated, {

@@ -185,6 +185,8 @@ export const sessionsEnded = event('sessions.ended', {
   kind: 'fact',
   data: z.object({ userId: Id, companyId: Id, sids: z.array(Id).min(1), until: Instant }),
   key: data => data.userId,
+  // A session ends once: that tells apart what one person's sessions ended by.
+  subject: data => data.sids[0] ?? data.userId,
   company: data => data.companyId,
   version: () => 0,
 });

@@ -6,11 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Service, ServiceBroker } from 'moleculer';
 import { afterAll } from 'vitest';
-import type { Config } from '../../mixins/config';
+import { type Config, DOMAINS } from '../../mixins/config';
 import type { LogOptions } from '../../mixins/logger';
 import { brokerOptions } from '../../moleculer.config';
 import { servicesOf } from '../../services';
+import { leaveRequestsDomain } from '../../services/leave-requests/leave-requests.domain';
 import { notificationsDomain } from '../../services/notifications/notifications.domain';
+import { presenceDomain } from '../../services/presence/presence.domain';
+import { tasksDomain } from '../../services/tasks/tasks.domain';
 import { usersDomain } from '../../services/users/users.domain';
 import { domainDatabase } from './database';
 
@@ -23,7 +26,7 @@ export interface App {
   stop(): Promise<void>;
 }
 
-const DOMAIN_DATABASES = [usersDomain, notificationsDomain];
+const DOMAIN_DATABASES = [usersDomain, presenceDomain, tasksDomain, leaveRequestsDomain, notificationsDomain];
 const running = new Set<App>();
 const folders: string[] = [];
 
@@ -64,9 +67,11 @@ export async function startApp(overrides: Partial<Config> = {}, options: { log?:
 export async function testConfig(overrides: Partial<Config> = {}): Promise<Config> {
   const config: Config = {
     mode: 'embedded',
-    services: ['users', 'notifications', 'api'],
+    nodeId: `test-${randomBytes(4).toString('hex')}`,
+    services: [...DOMAINS, 'api'],
     host: '127.0.0.1',
     port: 0,
+    metricsPort: undefined,
     dataDir: overrides.dataDir ?? dataFolder(),
     databaseUrls: {},
     kafka: undefined,
@@ -75,8 +80,9 @@ export async function testConfig(overrides: Partial<Config> = {}): Promise<Confi
     smtpUrl: undefined,
     corsOrigins: [],
     trustedProxies: [],
-    jwt: { issuer: 'hiver', audience: 'hiver', privateKeys: undefined },
+    jwt: { issuer: 'hiver', audience: 'hiver', privateKeys: undefined, jwksUrl: undefined },
     sealKeys: [{ id: 'test', key: randomBytes(32) }],
+    transportKeys: [],
     retention: { inboxDays: 30, outboxDays: 7, deadLetterDays: 90 },
     logLevel: 'info',
     ...overrides,

@@ -2,9 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, Environment, parseConfig } from '../../mixins/config';
+import { ConfigError, DOMAINS, databaseVariable, Environment, parseConfig } from '../../mixins/config';
 
 const SEAL_KEYS = `a:${randomBytes(32).toString('base64url')}`;
+const GATEWAY = {
+  HIVER_SERVICES: 'api',
+  KAFKA_BROKERS: 'kafka:9092',
+  TRANSPORT_KEY: SEAL_KEYS,
+  JWKS_URL: 'http://users:3000/.well-known/jwks.json',
+};
 
 function problemsOf(environment: NodeJS.ProcessEnv): readonly string[] {
   try {
@@ -20,7 +26,7 @@ describe('parseConfig', () => {
   it('makes an embedded configuration of an empty environment', () => {
     expect(parseConfig({})).toMatchObject({
       mode: 'embedded',
-      services: ['users', 'notifications', 'api'],
+      services: ['users', 'presence', 'tasks', 'leave-requests', 'notifications', 'api'],
       host: '127.0.0.1',
       port: 3000,
       dataDir: resolve('.data'),
@@ -89,6 +95,10 @@ describe('parseConfig', () => {
     ['SEAL_KEYS', 'a:short'],
     ['LOG_LEVEL', 'loud'],
     ['NODE_ENV', 'staging'],
+    ['NODE_ID', 'a.b'],
+    ['METRICS_PORT', 'x'],
+    ['JWKS_URL', 'users'],
+    ['TRANSPORT_KEY', 'x'],
   ])('refuses %s=%s by its name', (name, value) => {
     const [problem, ...others] = problemsOf({ [name]: value });
     expect(problem).toMatch(new RegExp(`^${name} `));
@@ -113,6 +123,7 @@ describe('parseConfig', () => {
 
   it('refuses a mesh node without its databases and secrets, all named at once', () => {
     expect(problemsOf({ HIVER_SERVICES: 'users,notifications,api' })).toEqual([
+      'KAFKA_BROKERS is missing',
       'DATABASE_URL_USERS is missing',
       'DATABASE_URL_NOTIFICATIONS is missing',
       'JWT_PRIVATE_KEYS is missing',
@@ -121,8 +132,20 @@ describe('parseConfig', () => {
   });
 
   it('asks a mesh node only for what its services need', () => {
-    expect(problemsOf({ HIVER_SERVICES: 'api' })).toEqual([]);
-    expect(problemsOf({ HIVER_SERVICES: 'notifications', SEAL_KEYS })).toEqual(['DATABASE_URL_NOTIFICATIONS is missing']);
+    expect(problemsOf(GATEWAY)).toEqual([]);
+    const { JWKS_URL: _, ...node } = GATEWAY;
+    expect(problemsOf({ ...node, HIVER_SERVICES: 'notifications', SEAL_KEYS })).toEqual([
+      'JWKS_URL is missing',
+      'DATABASE_URL_NOTIFICATIONS is missing',
+    ]);
+    expect(problemsOf({ ...GATEWAY, HIVER_SERVICES: 'presence' })).toEqual(['DATABASE_URL_PRESENCE is missing']);
+  });
+
+  it('asks for nobody to carry events where all domains are in one process', () => {
+    const urls = Object.fromEntries(DOMAINS.map(domain => [databaseVariable(domain), 'postgres://db/hiver']));
+    const alone = { ...urls, HIVER_SERVICES: [...DOMAINS, 'api'].join(), SEAL_KEYS, JWT_PRIVATE_KEYS: 'pem' };
+    expect(problemsOf(alone)).toEqual([]);
+    expect(problemsOf({ ...alone, KAFKA_BROKERS: 'kafka:9092' })).toEqual(['TRANSPORT_KEY is missing']);
   });
 
   it('asks for the user and password that Kafka wants to see, and for none where tokens are shown', () => {
@@ -133,7 +156,19 @@ describe('parseConfig', () => {
   });
 
   it('listens on all addresses in a mesh', () => {
-    expect(parseConfig({ HIVER_SERVICES: 'api' })).toMatchObject({ mode: 'mesh', host: '0.0.0.0', services: ['api'] });
+    expect(parseConfig(GATEWAY)).toMatchObject({ mode: 'mesh', host: '0.0.0.0', services: ['api'] });
+  });
+
+  it('names a mesh node after its machine and services, the same each time, and lets NODE_ID tell several apart', () => {
+    expect(parseConfig(GATEWAY).nodeId).toMatch(/^[\w-]+-api$/);
+    expect(parseConfig(GATEWAY).nodeId).toBe(parseConfig(GATEWAY).nodeId);
+    expect(parseConfig({ ...GATEWAY, NODE_ID: 'presence-2' }).nodeId).toBe('presence-2');
+  });
+
+  it('measures for Prometheus in a mesh, on a port of its own', () => {
+    expect(parseConfig({ ...GATEWAY, PORT: '3001' }).metricsPort).toBe(9001);
+    expect(parseConfig({ ...GATEWAY, METRICS_PORT: '9100' }).metricsPort).toBe(9100);
+    expect(parseConfig({}).metricsPort).toBeUndefined();
   });
 });
 
