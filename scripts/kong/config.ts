@@ -50,7 +50,6 @@ const KongConfig = z.strictObject({
 export type KongConfig = z.infer<typeof KongConfig>;
 export type KongService = z.infer<typeof Service>;
 export type KongRoute = z.infer<typeof Route>;
-export type KongPlugin = z.infer<typeof Plugin>;
 
 /**
  * Reads a declarative configuration of Kong.
