@@ -1,6 +1,7 @@
 import type { ServiceSchema } from 'moleculer';
-import type { NodeRole } from '../mixins/config';
+import { DOMAINS, type NodeRole } from '../mixins/config';
 import api from './api/api.service';
+import { gateway } from './api/gateway';
 import leaveRequests from './leave-requests/leave-requests.service';
 import notifications from './notifications/notifications.service';
 import presence from './presence/presence.service';
@@ -20,7 +21,8 @@ const services = {
   api: [api],
 } as const satisfies Record<NodeRole, readonly unknown[]>;
 
-/** The services of a node that has these roles. */
+/** The services of a node that has these roles. An API without any domain is a gateway to all of them. */
 export function servicesOf(roles: readonly NodeRole[]): ServiceSchema[] {
+  if (roles.every(role => role === 'api')) return roles.slice(0, 1).map(() => gateway(servicesOf(DOMAINS)) as ServiceSchema);
   return roles.flatMap(role => [...services[role]] as unknown as ServiceSchema[]);
 }

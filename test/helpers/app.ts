@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Service, ServiceBroker } from 'moleculer';
+import { type BrokerOptions, type Service, ServiceBroker } from 'moleculer';
 import { afterAll } from 'vitest';
 import { type Config, DOMAINS } from '../../mixins/config';
 import type { LogOptions } from '../../mixins/logger';
@@ -39,11 +39,14 @@ afterAll(async () => {
  * Starts the whole application in this process: all services, on a free port and databases of its own. Stopped at the
  * end of the file, or before by `stop`.
  * @param overrides replaces parts of the configuration; the `config` of a stopped app starts it again on the same data
- * @param options `log` to look at what is logged; nothing is unless told
+ * @param options `log` to look at what is logged, nothing is unless told; `broker` replaces options of Moleculer's
  */
-export async function startApp(overrides: Partial<Config> = {}, options: { log?: LogOptions } = {}): Promise<App> {
+export async function startApp(
+  overrides: Partial<Config> = {},
+  options: { log?: LogOptions; broker?: BrokerOptions } = {},
+): Promise<App> {
   const config = await testConfig(overrides);
-  const broker = new ServiceBroker(brokerOptions(config, { log: options.log ?? false }));
+  const broker = new ServiceBroker({ ...brokerOptions(config, { log: options.log ?? false }), ...options.broker });
   for (const schema of servicesOf(config.services)) broker.createService(schema);
   try {
     await broker.start();
