@@ -51,10 +51,13 @@ class MeshRoutes {
 /** The routes of the services on other nodes; where nodes differ, those of all of them. */
 function toldBy(broker: ServiceBroker): Map<string, Route[]> {
   const told = new Map<string, Route[]>();
-  for (const { name, local, actions } of broker.registry.services.services) {
+  const { actions: catalog, services } = broker.registry;
+  for (const { name, local, node, actions } of services.services) {
     // Each node has an `api` and its own health.
     if (local || name === 'api' || NEVER_CARRIED.has(name)) continue;
-    told.set(name, [...(told.get(name) ?? []), ...routesOf(name, actions)]);
+    // The registry does not forget the actions that a service has lost, only that they can be called.
+    const present = Object.entries(actions).filter(([action]) => catalog.get(action)?.hasNodeID(node.id));
+    told.set(name, [...(told.get(name) ?? []), ...routesOf(name, Object.fromEntries(present))]);
   }
   return told;
 }
