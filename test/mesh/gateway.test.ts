@@ -15,9 +15,18 @@ describe('a gateway', () => {
   let http: Client;
   let admin: SignedIn;
   let client: Client;
+  let largest = 0;
 
   beforeAll(async () => {
     mesh = await startMesh(IN_PROCESS);
+    for (const { broker } of [mesh.users, mesh.others, mesh.gateway]) {
+      const { tx } = broker.transit!;
+      const send = tx.send.bind(tx);
+      tx.send = (topic: string, data: Buffer, meta: never) => {
+        largest = Math.max(largest, data.length);
+        return send(topic, data, meta);
+      };
+    }
     http = new Client(mesh.url);
     admin = await signUp(http);
     client = new Client(mesh.gateway.url, admin.accessToken);
@@ -189,6 +198,23 @@ describe('a gateway', () => {
       const long = await client.post('/teams', { name: 'é'.repeat(450_000) });
       refused(long, 422, 'VALIDATION_FAILED');
       expect(long.body.errors[0].field).toBe('name');
+    });
+  });
+
+  describe('tells other nodes', () => {
+    it('nothing in packets that Kafka would refuse', () => {
+      expect(largest).toBeGreaterThan(200_000);
+      expect(largest).toBeLessThan(500_000);
+    });
+
+    it('what its actions are, but no secret of its own', () => {
+      const { config, broker } = mesh.users;
+      const told = JSON.stringify(broker.registry.getLocalNodeInfo(true));
+      expect(told).toContain('"rest":"POST /import"');
+      expect(told).not.toMatch(/postgres:|PRIVATE KEY|password":"/);
+      for (const { key } of config.sealKeys) expect(told).not.toContain(key.toString('base64url'));
+      expect(told).not.toContain(config.dataDir);
+      expect(told.length).toBeLessThan(100_000);
     });
   });
 
