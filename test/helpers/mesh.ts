@@ -2,18 +2,23 @@ import { generateKeyPairSync } from 'node:crypto';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { BrokerOptions } from 'moleculer';
-import { afterAll } from 'vitest';
+import { afterAll, describe } from 'vitest';
 import { type Config, DOMAINS } from '../../mixins/config';
 import { type App, startApp, testConfig } from './app';
 
 /** What connects the nodes of a mesh. */
-export interface Connection {
+interface Connection {
   config: () => Partial<Config>;
   broker?: BrokerOptions;
 }
 
 /** Within this process, by Moleculer's own: packets are written and read as they are on any transporter. */
-export const IN_PROCESS: Connection = { config: () => ({}), broker: { transporter: 'Fake' } };
+const IN_PROCESS: Connection = { config: () => ({}), broker: { transporter: 'Fake' } };
+
+/** Describes what nodes do together, whatever connects them. */
+export function describeMesh(name: string, body: (connection: Connection) => void): void {
+  describe(name, () => body(IN_PROCESS));
+}
 
 /** Three nodes, and in front of them what a proxy does. */
 export interface Mesh {

@@ -1,10 +1,9 @@
-import { describe } from 'vitest';
-import { IN_PROCESS, startMesh } from '../helpers/mesh';
+import { describeMesh, startMesh } from '../helpers/mesh';
 import { describeSweep } from '../helpers/sweep-suite';
 
-describe('through a gateway', () => {
+describeMesh('through a gateway', connection => {
   describeSweep(async () => {
-    const { url, users } = await startMesh(IN_PROCESS);
+    const { url, users } = await startMesh(connection);
     return { url, config: users.config };
   });
 });

@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Client } from '../helpers/client';
 import { bearer } from '../helpers/http';
-import { IN_PROCESS, type Mesh, startMesh } from '../helpers/mesh';
+import { describeMesh, type Mesh, startMesh } from '../helpers/mesh';
 import { type SignedIn, signUp, unique, uniqueEmail } from '../helpers/people';
 import { until } from '../helpers/until';
 
 const file = (name: string) => readFileSync(`${__dirname}/../data/${name}`);
 const person = () => ({ firstName: 'Emil', lastName: 'Employee', email: uniqueEmail('person'), role: 'EMPLOYEE' });
 
-describe('a gateway', () => {
+describeMesh('a gateway', connection => {
   let mesh: Mesh;
   let http: Client;
   let admin: SignedIn;
@@ -18,7 +18,7 @@ describe('a gateway', () => {
   let largest = 0;
 
   beforeAll(async () => {
-    mesh = await startMesh(IN_PROCESS);
+    mesh = await startMesh(connection);
     for (const { broker } of [mesh.users, mesh.others, mesh.gateway]) {
       const { tx } = broker.transit!;
       const send = tx.send.bind(tx);
