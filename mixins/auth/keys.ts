@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { ServiceBroker } from 'moleculer';
 import { type Config, configOf } from '../config';
 import { keyFolder, parseKey, readKeyFiles, writeKeyFile } from './key-files';
@@ -187,7 +187,7 @@ export function openKeyStore({ jwt, mode, dataDir }: Config, onError?: (error: E
   }
   if (mode !== 'embedded') throw new Error('JWT_PRIVATE_KEYS is missing');
   const folder = keyFolder(dataDir);
-  if (!existsSync(folder) || readKeyFiles(folder).length === 0) writeKeyFile(folder, Date.now());
+  if (readKeyFiles(folder).length === 0) writeKeyFile(folder, Date.now());
   return new KeyStore(() => keysOfFolder(folder), folder, onError);
 }
 
