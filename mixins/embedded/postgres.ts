@@ -18,6 +18,8 @@ export interface PostgresOptions {
   log: { info(message: string): void; warn(message: string): void };
   /** Survives a power failure. Tests do without. */
   durable?: boolean;
+  /** Where it listens, if that is to be the same again; a free one unless told. */
+  port?: number;
 }
 
 export interface RunningPostgres {
@@ -113,7 +115,7 @@ class Server {
     });
     if (existsSync(this.#logFile)) renameSync(this.#logFile, `${this.#logFile}.previous`);
     for (let attempt = 1; ; attempt++) {
-      this.#port = await freePort();
+      this.#port = this.#options.port ?? (await freePort());
       try {
         return await this.#launch();
       } catch (error) {
