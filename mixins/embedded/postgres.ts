@@ -20,6 +20,8 @@ export interface PostgresOptions {
   durable?: boolean;
   /** Where it listens, if that is to be the same again; a free one unless told. */
   port?: number;
+  /** Further settings of the server. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 export interface RunningPostgres {
@@ -224,6 +226,7 @@ class Server {
       log_error_verbosity: 'terse',
       log_min_error_statement: 'panic',
       ...(this.#options.durable === false && { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+      ...this.#options.settings,
     };
     return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   }

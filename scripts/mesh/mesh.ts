@@ -17,6 +17,8 @@ export interface MeshOptions {
   /** Kafka's, `host:port`. */
   brokers: string;
   secrets: Secrets;
+  /** Which domains there are; all of them unless told. */
+  domains?: readonly Domain[];
   /** How many nodes a domain has; one unless told. */
   replicas?: Partial<Record<Domain, number>>;
   /** Free ports instead of the usual ones. */
@@ -40,7 +42,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const byDomain = new Map<Domain, NodeProcess[]>();
   const portOf = (domain: Domain, nth: number) => (options.anyPorts ? freePort() : PORTS[domain] + 10 * nth);
   const usersPort = await portOf('users', 0);
-  for (const domain of DOMAINS) {
+  for (const domain of options.domains ?? DOMAINS) {
     const nodes: NodeProcess[] = [];
     for (let nth = 0; nth < (replicas[domain] ?? 1); nth++) {
       const name = `${domain}-${nth + 1}`;
