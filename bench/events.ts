@@ -64,7 +64,7 @@ async function main(): Promise<void> {
       brokers: kafka.brokers,
       secrets: secretsOf(dataDir),
       anyPorts: true,
-      environment: { DATA_DIR: dataDir, LOG_LEVEL: 'warn' },
+      environment: { JWT_PRIVATE_KEYS: secretsOf(dataDir).privateKeys, DATA_DIR: dataDir, LOG_LEVEL: 'warn' },
       onLine: (node, line) => say(`${node} ${line}`),
     });
     cleanups.push(() => mesh.stop());
@@ -73,12 +73,13 @@ async function main(): Promise<void> {
   };
   const databases = { users: await connect(databaseUrls.users), presence: await connect(databaseUrls.presence) };
 
-  const mesh = await start(['users', 'presence']);
   console.log(`${cpus().length} x ${cpus()[0]?.model}, Node.js ${process.version}\n`);
-  console.log(await latency(mesh, databases));
-  console.log(await drain(mesh, databases));
-  await mesh.stop();
-  console.log(await idle(await start(DOMAINS)));
+  const all = await start(DOMAINS);
+  console.log(await idle(all));
+  await all.stop();
+  const two = await start(['users', 'presence']);
+  console.log(await latency(two, databases));
+  console.log(await drain(two, databases));
 }
 
 async function connect(url: string): Promise<pg.Client> {
