@@ -64,7 +64,7 @@ async function main(): Promise<void> {
       brokers: kafka.brokers,
       secrets: secretsOf(dataDir),
       anyPorts: true,
-      environment: { JWT_PRIVATE_KEYS: secretsOf(dataDir).privateKeys, DATA_DIR: dataDir, LOG_LEVEL: 'warn' },
+      environment: { DATA_DIR: dataDir, LOG_LEVEL: 'warn' },
       onLine: (node, line) => say(`${node} ${line}`),
     });
     cleanups.push(() => mesh.stop());

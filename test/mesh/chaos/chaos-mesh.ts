@@ -31,7 +31,7 @@ export async function startChaosMesh(brokers: string): Promise<ChaosMesh> {
     secrets: secretsOf(dataDir),
     replicas: { users: 2, presence: 2 },
     anyPorts: true,
-    environment: { JWT_PRIVATE_KEYS: secretsOf(dataDir).privateKeys, DATA_DIR: dataDir, APP_URL: 'http://localhost:8000', LOG_LEVEL: 'info' },
+    environment: { DATA_DIR: dataDir, APP_URL: 'http://localhost:8000', LOG_LEVEL: 'info' },
     onLine: (node, line) => appendFileSync(join(dataDir, 'log'), `${node} ${line}\n`),
   });
   const stores = new Stores(urls, dataDir);
