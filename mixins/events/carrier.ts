@@ -15,6 +15,11 @@ export interface CarriedEvent {
    * nothing has looked all the same, and is to be remembered: what comes while it is away is not old.
    */
   isFirstCatchUp: boolean;
+  /**
+   * Only where the group's offset is in the group's own database: it was read before that was emptied, and its inbox
+   * with it. What happened then does not happen again.
+   */
+  isRepeated?: boolean;
 }
 
 /** Up to 500 events, in the log's order. */

@@ -24,6 +24,8 @@ export interface Counters {
   tooOld: number;
   /** Reactions that were left out because the state was only told once more. */
   republished: number;
+  /** Reactions that were left out because they happened before the database was emptied. */
+  repeated: number;
   parked: number;
   dead: number;
 }
@@ -151,6 +153,10 @@ export class Consumer {
 
   #mayReact(event: CarriedEvent, envelope: Envelope | undefined): boolean {
     const { retention, counters } = this.options;
+    if (event.isRepeated) {
+      counters.repeated++;
+      return false;
+    }
     if (envelope?.republished) {
       counters.republished++;
       return false;

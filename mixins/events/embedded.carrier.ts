@@ -73,7 +73,7 @@ export class EmbeddedCarrier implements Carrier {
       for (let after = 0; after < end; ) {
         const rows = await outbox.page(after, topics);
         const wanted = rows.filter(row => row.isWanted && row.position <= end);
-        if (wanted.length > 0) await deliver(wanted.map(row => toEvent(outbox.name, row, false)));
+        if (wanted.length > 0) await deliver(wanted.map(row => toEvent(outbox.name, row)));
         after = rows.at(-1)?.position ?? end;
       }
     }

@@ -43,7 +43,7 @@ export class Hub {
   readonly outbox: Outbox;
   readonly relay: Relay;
   readonly retention: Retention;
-  readonly counters: Counters = { handled: 0, tombstones: 0, tooOld: 0, republished: 0, parked: 0, dead: 0 };
+  readonly counters: Counters = { handled: 0, tombstones: 0, tooOld: 0, republished: 0, repeated: 0, parked: 0, dead: 0 };
   readonly log: ServiceBroker['logger'];
   /** Names of services that have been here; the group does not run without one that is being replaced. */
   readonly #expected = new Set<string>();

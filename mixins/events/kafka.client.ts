@@ -96,7 +96,8 @@ function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs, sockets:
   if (!ssl) return tcp.once('connect', onConnect);
   // A reset, and what TCP itself says, reach the secured socket as an end of the one below.
   const servername = isIP(host) ? undefined : host;
-  return connectTls({ ...(typeof ssl === 'object' && ssl), ...(servername && { servername }), socket: tcp }, onConnect);
+  // By `host` the certificate is looked at: on a socket that is given, Node would take it for one of localhost.
+  return connectTls({ ...(typeof ssl === 'object' && ssl), host, ...(servername && { servername }), socket: tcp }, onConnect);
 }
 
 function saslOf({ sasl, token }: KafkaConnection): SASLOptions | undefined {

@@ -125,8 +125,14 @@ const selectPage = statement<{ after: number; bytes: number; topics: string[] },
 
 const noteReader = statement<{ group: string; position: number }>(
   'events.noteReader',
-  `insert into event_log_readers (group_name, position) values ($group, $position)
-   on conflict (group_name) do update set position = excluded.position, seen_at = now()`,
+  `insert into event_log_readers as reader (group_name, position, furthest) values ($group, $position, $position)
+   on conflict (group_name) do update set position = excluded.position, seen_at = now(),
+     furthest = greatest(reader.furthest, excluded.position)`,
+);
+
+const furthestOf = statement<{ group: string }, { furthest: number }>(
+  'events.furthest',
+  'select furthest from event_log_readers where group_name = $group',
 );
 
 const smallestReader = statement<object, { position: number | null }>(
@@ -197,9 +203,14 @@ export class Outbox {
     return selectPage.all(this.connections, { after, bytes: PAGE_BYTES, topics: [...topics] });
   }
 
-  /** Notes how far a group has read, for retention. */
+  /** Notes how far a group has read, for retention, and for the group itself when its database is emptied. */
   async noteReader(group: string, position: number): Promise<void> {
     await noteReader.all(this.connections, { group, position });
+  }
+
+  /** The furthest that a group has ever noted; 0 when it was never seen. */
+  async furthestOf(group: string): Promise<number> {
+    return (await furthestOf.maybe(this.connections, { group }))?.furthest ?? 0;
   }
 
   /** How far every group has read that was seen in the last 30 days; `undefined` when there is none. */

@@ -1,8 +1,10 @@
 import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -11,14 +13,14 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { freePort } from '../../mixins/embedded/free-port';
 import { commandOf, hasEnded, isAlive, signal, startOf } from '../../mixins/embedded/processes';
 import { fetchJars, HERE } from './jars';
-import { serverProperties } from './properties';
+import { type Security, serverProperties } from './properties';
 
 const run = promisify(execFile);
 const PREFIX = 'hiver-kafka-';
@@ -30,6 +32,8 @@ const STOP_TIMEOUT = 20_000;
 export interface KafkaProcess {
   /** `127.0.0.1:<port>` */
   brokers: string;
+  /** The same over TLS, for whoever says who they are; only where that was asked for. */
+  secured?: SecuredAccess;
   /** Ends it in order and removes what it kept. */
   stop(): Promise<void>;
   /** Ends it as a power cut does; `restart` brings it back with what it kept. */
@@ -38,23 +42,41 @@ export interface KafkaProcess {
   restart(): Promise<void>;
 }
 
+export interface SecuredAccess {
+  brokers: string;
+  /** Certificate that vouches for the broker, PEM. It is good for 127.0.0.1 only. */
+  ca: string;
+  /** Known by PLAIN and SCRAM. */
+  username: string;
+  password: string;
+}
+
 /**
- * Starts Apache Kafka in a temporary folder on free ports; resolves when it can be used.
- * @param options `port` for clients, where it is to be known beforehand
+ * Starts Apache Kafka on free ports; resolves when it can be used.
+ * @param options `port` for clients, where it is to be known beforehand; `isSecured` for a second one, with TLS and SASL;
+ * `folder` that keeps what it holds: without, a temporary one goes at the end
  */
-export async function startKafka({ port }: { port?: number } = {}): Promise<KafkaProcess> {
+export async function startKafka(options: { port?: number; isSecured?: boolean; folder?: string } = {}): Promise<KafkaProcess> {
   await removeAbandoned();
   const jars = await fetchJars();
-  const folder = mkdtempSync(join(tmpdir(), PREFIX));
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), PREFIX));
+  mkdirSync(folder, { recursive: true });
+  await endAbandoned(folder);
   const owner = { pid: process.pid, start: startOf(process.pid) };
   writeFileSync(join(folder, 'owner'), JSON.stringify(owner));
-  const ports = { broker: port ?? (await freePort()), controller: await freePort() };
-  writeFileSync(join(folder, 'server.properties'), serverProperties(ports, join(folder, 'data')));
+  const ports = {
+    broker: options.port ?? (await freePort()),
+    controller: await freePort(),
+    ...(options.isSecured && { secured: await freePort() }),
+  };
+  const security = options.isSecured ? await makeSecurity(folder) : undefined;
+  writeFileSync(join(folder, 'server.properties'), serverProperties(ports, join(folder, 'data'), security));
   const java = new Java(jars, folder);
-  await java.format();
+  if (!existsSync(join(folder, 'data', 'meta.properties'))) await java.format(security);
   await java.start();
   return {
     brokers: `127.0.0.1:${ports.broker}`,
+    secured: security && { ...security, brokers: `127.0.0.1:${ports.secured}` },
     kill: () => java.end('SIGKILL'),
     async restart() {
       await java.end('SIGTERM');
@@ -62,7 +84,7 @@ export async function startKafka({ port }: { port?: number } = {}): Promise<Kafk
     },
     async stop() {
       await java.end('SIGTERM');
-      rmSync(folder, { recursive: true, force: true });
+      if (!options.folder) rmSync(folder, { recursive: true, force: true });
     },
   };
 }
@@ -76,8 +98,11 @@ class Java {
   ) {}
 
   /** Gives an empty folder its identity. */
-  async format(): Promise<void> {
+  async format(known?: Pick<Security, 'username' | 'password'>): Promise<void> {
     const arguments_ = ['format', '--standalone', '-t', CLUSTER_ID, '-c', join(this.folder, 'server.properties')];
+    for (const mechanism of known ? ['SCRAM-SHA-256', 'SCRAM-SHA-512'] : []) {
+      arguments_.push('--add-scram', `${mechanism}=[name=${known?.username},password=${known?.password}]`);
+    }
     await run('java', ['-Xmx128m', ...this.#options(), 'kafka.tools.StorageTool', ...arguments_]);
   }
 
@@ -139,19 +164,33 @@ class Java {
   }
 }
 
+/** Makes the broker a key and a certificate that nobody else has signed. */
+async function makeSecurity(folder: string): Promise<Security & { ca: string }> {
+  const keystore = join(folder, 'keystore.p12');
+  const keystorePassword = randomBytes(12).toString('hex');
+  const store = ['-keystore', keystore, '-storetype', 'PKCS12', '-storepass', keystorePassword, '-alias', 'broker'];
+  const key = ['-keyalg', 'EC', '-groupname', 'secp256r1', '-validity', '2', '-dname', 'CN=broker', '-ext', 'san=ip:127.0.0.1'];
+  await run('keytool', ['-genkeypair', ...store, ...key]);
+  const { stdout: ca } = await run('keytool', ['-exportcert', '-rfc', ...store]);
+  return { keystore, keystorePassword, ca, username: 'hiver', password: randomBytes(12).toString('hex') };
+}
+
 /** A run that was killed leaves its broker behind. */
 async function removeAbandoned(): Promise<void> {
   for (const name of readdirSync(tmpdir()).filter(name => name.startsWith(PREFIX))) {
     const folder = join(tmpdir(), name);
     if (isOwned(folder)) continue;
-    const pid = Number(read(folder, 'pid'));
-    // Ids are given out again.
-    if (pid > 0 && isAlive(pid) && commandOf(pid).includes(folder)) {
-      signal(pid, 'SIGKILL');
-      await hasEnded(pid, STOP_TIMEOUT);
-    }
+    await endAbandoned(folder);
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+async function endAbandoned(folder: string): Promise<void> {
+  const pid = Number(read(folder, 'pid'));
+  // Ids are given out again.
+  if (!(pid > 0 && isAlive(pid) && commandOf(pid).includes(folder))) return;
+  signal(pid, 'SIGKILL');
+  await hasEnded(pid, STOP_TIMEOUT);
 }
 
 function isOwned(folder: string): boolean {
@@ -168,12 +207,4 @@ function read(folder: string, name: string): string {
   } catch {
     return '';
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }

@@ -3,16 +3,28 @@ export interface Ports {
   broker: number;
   /** For the broker itself, which is its own controller. */
   controller: number;
+  /** For clients that say who they are, over TLS. */
+  secured?: number;
+}
+
+/** Who may come in over TLS, and the certificate that the broker shows. */
+export interface Security {
+  /** PKCS #12 file with the broker's key. */
+  keystore: string;
+  keystorePassword: string;
+  username: string;
+  password: string;
 }
 
 /** Settings of one node that is broker and controller (KRaft), for tests: nothing waits for nodes that never come. */
-export function serverProperties({ broker, controller }: Ports, logFolder: string): string {
+export function serverProperties({ broker, controller, secured }: Ports, logFolder: string, security?: Security): string {
+  const extra = secured === undefined ? '' : `,SECURED://127.0.0.1:${secured}`;
   const settings: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
     'node.id': 1,
-    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker}`,
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}${extra}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker}${extra}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL',
     'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
     'controller.quorum.bootstrap.servers': `127.0.0.1:${controller}`,
@@ -42,8 +54,23 @@ export function serverProperties({ broker, controller }: Ports, logFolder: strin
     'num.network.threads': 2,
     'num.io.threads': 4,
     'background.threads': 2,
+    ...(security && securedListener(security)),
   };
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
+}
+
+function securedListener({ keystore, keystorePassword, username, password }: Security): Record<string, string> {
+  const modules = 'org.apache.kafka.common.security';
+  const settings = {
+    'ssl.keystore.type': 'PKCS12',
+    'ssl.keystore.location': keystore,
+    'ssl.keystore.password': keystorePassword,
+    'sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512',
+    'plain.sasl.jaas.config': `${modules}.plain.PlainLoginModule required user_${username}="${password}";`,
+    'scram-sha-256.sasl.jaas.config': `${modules}.scram.ScramLoginModule required;`,
+    'scram-sha-512.sasl.jaas.config': `${modules}.scram.ScramLoginModule required;`,
+  };
+  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`listener.name.secured.${name}`, value]));
 }
