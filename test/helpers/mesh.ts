@@ -27,7 +27,7 @@ export interface Mesh {
   /** All other domains. */
   others: App;
   gateway: App;
-  /** `http://…`: `/auth` and `/.well-known` go straight to the users, all else to the gateway. */
+  /** `http://…`, for small bodies: `/auth` and `/.well-known` go straight to the users, all else to the gateway. */
   url: string;
   /** Starts a node that was stopped again, on the same data. */
   restart(node: 'users' | 'others'): Promise<void>;
@@ -68,14 +68,16 @@ export async function startMesh(connection: Connection): Promise<Mesh> {
 async function openFront(targetOf: (path: string) => string): Promise<string> {
   const front = createServer((req: IncomingMessage, res: ServerResponse) => {
     const { method, headers, url = '/' } = req;
-    const upstream = request(targetOf(url) + url, { method, headers }, answer => {
-      res.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
+    // A connection of its own for each: one that is closed while it is taken again is a failed request.
+    const options = { method, headers: { ...headers, connection: 'close' }, agent: false } as const;
+    const upstream = request(targetOf(url) + url, options, answer => {
+      const { connection: _, ...said } = answer.headers;
+      res.writeHead(answer.statusCode ?? 502, said);
       answer.pipe(res);
     });
     upstream.on('error', () => res.destroy());
     req.pipe(upstream);
   });
-  // Longer than any client keeps its own: a connection that is closed while it is taken again is a failed request.
   front.keepAliveTimeout = 65_000;
   fronts.push(front);
   await new Promise<void>(resolve => front.listen(0, '127.0.0.1', resolve));

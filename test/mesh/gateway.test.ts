@@ -32,6 +32,9 @@ describeMesh('a gateway', connection => {
     client = new Client(mesh.gateway.url, admin.accessToken);
   });
 
+  /** The first person of a company, straight at the gateway. */
+  const newcomer = async () => new Client(mesh.gateway.url, (await signUp(http)).accessToken);
+
   const refused = (answer: { status: number; headers: Headers; body: any }, status: number, code: string) => {
     expect({ status: answer.status, code: answer.body?.code }).toEqual({ status, code });
     expect(answer.headers.get('content-type')).toBe('application/problem+json');
@@ -150,7 +153,7 @@ describeMesh('a gateway', connection => {
 
   describe('carries what is larger than a packet', () => {
     it('a file of 500 people: tried, then imported once for one Idempotency-Key', async () => {
-      const { client: own } = await signUp(http);
+      const own = await newcomer();
       const csv = file('people-excel-fr.csv');
       const dry = await own.csv('/users/import?dryRun=true', csv);
       expect(dry).toMatchObject({ status: 200, body: { valid: 500 } });
@@ -166,7 +169,7 @@ describeMesh('a gateway', connection => {
     });
 
     it('a file of 5 MB, and not one byte more', async () => {
-      const { client: own } = await signUp(http);
+      const own = await newcomer();
       const rows = Array.from({ length: 9_000 }, (_, n) => `Camille,Moreau,${unique('csv')}@example.com,${'é'.repeat(80)} ${n}`);
       const text = `firstName,lastName,email,team\n${rows.join('\n')}\n`;
       const full = Buffer.concat([Buffer.from(text), Buffer.alloc(4_900_000 - Buffer.byteLength(text), '\n')]);
@@ -220,8 +223,7 @@ describeMesh('a gateway', connection => {
 
   describe('while a service is away', () => {
     it('says 503 with Retry-After, still refuses what is wrong, and goes on when it is back', async () => {
-      const { client: own } = await signUp(http);
-      const through = new Client(mesh.gateway.url, own.token);
+      const through = await newcomer();
       await mesh.users.stop();
       const answer = await until(async () => {
         const gone = await through.get('/users/me');
