@@ -13,6 +13,8 @@ const HEARTBEAT = 500;
 /** Bounds how long a stop takes; a shorter one only keeps an idle process busy. */
 const MAX_WAIT = 250;
 const MAX_BACKOFF = 5_000;
+/** Of a request, within some two seconds. */
+const TRIES = 5;
 /** How long a stop waits for Kafka; members that do not say goodbye are missed after the session's time. */
 const STOP_WITHIN = 2_500;
 
@@ -72,19 +74,25 @@ export class KafkaSubscription implements Subscription {
     return this.#abort.signal.aborted;
   }
 
-  /** Through outages of any length, and no longer than until it is stopped: kafkajs compares its count with this each time. */
+  /**
+   * Some tries, then a start from the beginning, and so on through outages of any length: the coordinator of the group is
+   * looked for at the start only, and another broker may have become it. Stopped, no longer: kafkajs compares its count
+   * with this each time.
+   */
   #retry(): RetryOptions {
-    const retries = { valueOf: () => (this.#isStopped ? 0 : 1_000_000) } as unknown as number;
+    const retries = { valueOf: () => (this.#isStopped ? 0 : TRIES) } as unknown as number;
     return { initialRetryTime: 100, maxRetryTime: 1_000, retries, restartOnFailure: async () => !this.#isStopped };
   }
 
   async #begin(): Promise<void> {
     const { names, group } = this.options;
     try {
-      await this.#ensureTopics();
+      await this.#waitFor(async () => {
+        await this.options.ensureTopics();
+        await this.#consumer.connect();
+        await this.#consumer.subscribe({ topics: group.topics.map(names.topic), fromBeginning: true });
+      });
       if (this.#isStopped) return;
-      await this.#consumer.connect();
-      await this.#consumer.subscribe({ topics: group.topics.map(names.topic), fromBeginning: true });
       await this.#consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
@@ -96,10 +104,10 @@ export class KafkaSubscription implements Subscription {
     }
   }
 
-  async #ensureTopics(): Promise<void> {
+  async #waitFor(work: () => Promise<void>): Promise<void> {
     for (let backoff = 100; !this.#isStopped; backoff = Math.min(backoff * 2, MAX_BACKOFF)) {
       try {
-        return await this.options.ensureTopics();
+        return await work();
       } catch (error) {
         if (isTopicMismatch(error)) throw error;
         if (backoff === 100) this.options.log.warn(`${this.options.group.name} waits for Kafka: ${(error as Error).message}`);
