@@ -9,6 +9,7 @@ import { eventLog } from './events/events.mixin';
 import type { ServiceEvents } from './events/handler';
 import { eventLogConstraints, eventLogMigrations } from './events/migrations';
 import { idempotencyMigration, purgeIdempotencyKeys } from './idempotency/answers';
+import { operatorLogMigration, purgeOperatorLog } from './operators/operator-log';
 import { searchMigration } from './search';
 
 type This<Methods, Vars> = Service & DbMethods & DbVars & Methods & Vars;
@@ -26,6 +27,7 @@ const commonMigrations: readonly Migration[] = [
   endedSessionsMigration,
   idempotencyMigration,
   auditMigration,
+  operatorLogMigration,
 ];
 
 /** Every migration of a domain's database, in the order in which they run. */
@@ -44,5 +46,9 @@ export function domain<Row extends object>(domain: DomainDatabase, main: Table<R
     migrations: allMigrations(domain),
     constraints: { ...eventLogConstraints, ...domain.constraints },
   };
-  return [db(complete, main), eventLog(complete, { purges: [purgeIdempotencyKeys, ...(domain.purges ?? [])] }), endedSessions()];
+  return [
+    db(complete, main),
+    eventLog(complete, { purges: [purgeIdempotencyKeys, purgeOperatorLog, ...(domain.purges ?? [])] }),
+    endedSessions(),
+  ];
 }

@@ -127,4 +127,11 @@ export const eventLogMigrations: readonly Migration[] = [
     create index parked_events_waits_idx on parked_events (waits_for);
     `,
   ),
+  migration(
+    'events-0003-lease-node',
+    `
+    -- Whose lease it is, for people: the id of the node.
+    alter table relay_lease add column node text;
+    `,
+  ),
 ];

@@ -1,16 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import type { RecordExtras } from '../../mixins/events/envelope';
-import { eventLogStatus, replay } from '../../mixins/events/operators';
+import { replay } from '../../mixins/events/operators';
 import { record } from '../../mixins/events/record';
 import { republish } from '../../mixins/events/republish';
+import { eventLogStatus } from '../../mixins/events/status';
 import { userInfos } from '../../mixins/replica/tables';
-import { type Verification, verifyReplica } from '../../mixins/replica/verify';
+import { readOwner, type Verification, verifyReplica } from '../../mixins/replica/verify';
 import { until } from '../helpers/until';
 import { ago, greet, type Node, people, personRemoved, savePerson } from './carrier-node';
 import { Probe } from './carrier-probe';
 
 function verify({ broker }: Node): Promise<Verification> {
-  return verifyReplica(broker, { domain: 'users', aggregates: people }, { domain: 'notifications', table: userInfos });
+  const owner = (after: string | undefined) => readOwner(broker, 'users', people, after);
+  return verifyReplica(broker, owner, { domain: 'notifications', table: userInfos });
 }
 
 /** Three people, one of them changed and one removed; resolves when all of it has arrived. */
