@@ -27,7 +27,7 @@ function replConfig(environment: NodeJS.ProcessEnv): Config {
   const name = `repl-${operatorName()}`.replaceAll(/[^\w-]/g, '-').slice(0, 64);
   const config = parseConfig({
     NODE_ID: name,
-    LOG_LEVEL: 'warn',
+    LOG_LEVEL: 'error',
     // Nothing here looks at tokens.
     JWKS_URL: `http://${hostname()}`,
     ...Object.fromEntries(Object.entries(environment).filter(([, value]) => value)),

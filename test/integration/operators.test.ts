@@ -64,6 +64,21 @@ describe('events status', () => {
     await until(async () => (await sayJson('events status presence')).json.isConsuming);
   });
 
+  it('says the rest while Kafka is out of reach, and why it knows no lag', async () => {
+    const kafka = { brokers: ['127.0.0.1:9'], ssl: false, sasl: undefined };
+    const alone = await startApp({ kafka, services: ['presence'] });
+    const { isWell, json } = await until(async () => {
+      const asked = await typeJson(alone.broker, 'events status presence');
+      return asked.json.topics?.length > 0 && asked;
+    });
+    expect({ isWell, json }).toMatchObject({
+      isWell: true,
+      json: { carrier: 'kafka', unpublished: 0, lag: null, lagError: expect.stringMatching(/./) },
+    });
+    expect((await type(alone.broker, 'events status')).out).toContain('Lag of presence is unknown: ');
+    await alone.stop();
+  });
+
   it('is written down like everything else: who, what, when, and how it ended', async () => {
     await say('events status presence');
     const [row] = await operatorLog(presence);
