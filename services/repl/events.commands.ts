@@ -23,7 +23,10 @@ const status: Command = {
     const ask = (domain: Domain) => operatorContracts(domain).status.call(broker, { operator });
     if (word !== undefined) {
       const found = await ask(domainOf(word));
-      return { json: found, text: `${statusTable([found])}\n\n${lagTable([found], () => true)}` };
+      return {
+        json: found,
+        text: [statusTable([found]), lease(found), lagTable([found], ({ end }) => end > 0)].join('\n\n').trimEnd(),
+      };
     }
     const all = await Promise.all(DOMAINS.map(domain => ask(domain).catch((error: unknown) => ({ domain, error }))));
     const found = all.filter(each => 'node' in each);
@@ -37,6 +40,13 @@ const status: Command = {
     };
   },
 };
+
+function lease({ lease: { node, epoch, expiresAt }, topics }: DomainStatus): string {
+  const publisher = node
+    ? `${node} publishes its outbox: epoch ${epoch}, lease until ${expiresAt}`
+    : 'Nobody publishes its outbox';
+  return `${publisher}. It follows ${topics.toSorted().join(', ') || 'nothing'}.`;
+}
 
 function statusTable(all: readonly DomainStatus[]): string {
   if (all.length === 0) return '';
@@ -70,7 +80,7 @@ function statusTable(all: readonly DomainStatus[]): string {
   return columns(head, rows) + unknown.join('');
 }
 
-function lagTable(all: readonly DomainStatus[], isShown: (lag: { lag: number }) => boolean): string {
+function lagTable(all: readonly DomainStatus[], isShown: (lag: { lag: number; end: number }) => boolean): string {
   const rows = all.flatMap(({ domain, lag }) =>
     (lag ?? []).filter(isShown).map(({ place, position, end, lag: behind }) => [domain, place, position, end, behind]),
   );
