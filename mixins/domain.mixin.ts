@@ -2,6 +2,8 @@ import type { Service, ServiceSchema, ServiceSettingSchema } from 'moleculer';
 import { auditMigration } from './audit';
 import { endedSessionsMigration } from './auth/ended-sessions';
 import { endedSessions } from './auth/ended-sessions.mixin';
+import { publicKeysMigration } from './auth/kept-keys';
+import { keepKeys } from './auth/kept-keys.mixin';
 import { type DbMethods, type DbVars, type DomainDatabase, db } from './db/db.mixin';
 import type { Migration } from './db/migrations';
 import type { Table } from './db/model';
@@ -27,6 +29,7 @@ const commonMigrations: readonly Migration[] = [
   endedSessionsMigration,
   idempotencyMigration,
   auditMigration,
+  publicKeysMigration,
   operatorLogMigration,
 ];
 
@@ -49,6 +52,7 @@ export function domain<Row extends object>(domain: DomainDatabase, main: Table<R
   return [
     db(complete, main),
     eventLog(complete, { purges: [purgeIdempotencyKeys, purgeOperatorLog, ...(domain.purges ?? [])] }),
+    keepKeys(),
     endedSessions(),
   ];
 }

@@ -128,7 +128,14 @@ export const eventLogMigrations: readonly Migration[] = [
     `,
   ),
   migration(
-    'events-0003-lease-node',
+    'events-0003-parked-arrivals',
+    `
+    -- How often whoever a parked event waits for has arrived: one try does not undo what came after its look.
+    alter table parked_events add column arrivals integer not null default 0;
+    `,
+  ),
+  migration(
+    'events-0004-lease-node',
     `
     -- Whose lease it is, for people: the id of the node.
     alter table relay_lease add column node text;
