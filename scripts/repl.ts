@@ -1,11 +1,13 @@
 /**
- * Joins a running mesh as a node without services, for operators.
+ * Joins a running mesh as a node without services, for operators: that of KAFKA_BROKERS and TRANSPORT_KEY, or else the one
+ * that `npm run mesh` runs in this folder.
  *
  *     npm run repl                                          a prompt
  *     npm -s run repl -- --exec "events status --json"      one command, for scripts: the exit code says how it went
  *     echo "events verify presence" | npm -s run repl       the same
  */
 import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ServiceBroker } from 'moleculer';
 import { type Config, parseConfig } from '../mixins/config';
@@ -14,8 +16,9 @@ import { StartError } from '../mixins/embedded/start-error';
 import { brokerOptions } from '../moleculer.config';
 import { operatorName } from '../services/repl/run';
 import { runSession } from '../services/repl/session';
+import { loadOperatorsFile } from './mesh/operators-file';
 
-const NO_MESH = `There is no mesh to join: KAFKA_BROKERS is not set.
+const NO_MESH = `There is no mesh to join: KAFKA_BROKERS is not set, and npm run mesh does not run here.
 Where everything runs in one process, npm run dev starts it with these commands at its prompt.`;
 
 /**
@@ -47,6 +50,7 @@ function argumentsOf(): { exec?: string } {
 async function main(): Promise<void> {
   const { exec } = argumentsOf();
   loadEnvFile();
+  if (!process.env.KAFKA_BROKERS) loadOperatorsFile(resolve(process.env.DATA_DIR || '.data'));
   // What is logged does not stand among the answers.
   const broker = new ServiceBroker(brokerOptions(replConfig(process.env), { log: { to: process.stderr } }));
   onStopSignal(() => broker.stop());

@@ -8,7 +8,7 @@ describe('npm run repl', () => {
   it('says where the commands are when there is no mesh to join', async () => {
     const run = new Running({ DATA_DIR: temporaryFolder() }, { args: REPL });
     expect(await run.ended()).toBe(1);
-    expect(run.output).toContain('There is no mesh to join: KAFKA_BROKERS is not set.');
+    expect(run.output).toContain('There is no mesh to join: KAFKA_BROKERS is not set');
     expect(run.output).toContain('npm run dev');
   });
 
