@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Running, temporaryFolder } from '../helpers/processes';
 
@@ -17,6 +19,14 @@ describe('npm run repl', () => {
     expect(await run.ended()).toBe(1);
     expect(run.output).toBe('The configuration has 1 problem(s):\n  - TRANSPORT_KEY is missing\n');
 
+    // What npm run mesh leaves behind.
+    const folder = temporaryFolder();
+    mkdirSync(join(folder, 'mesh'));
+    writeFileSync(join(folder, 'mesh', 'operators.env'), 'KAFKA_BROKERS=127.0.0.1:9\n');
+    const found = new Running({ DATA_DIR: folder }, { args: REPL });
+    expect(await found.ended()).toBe(1);
+    expect(found.output).toContain('TRANSPORT_KEY is missing');
+
     const broken = new Running({ KAFKA_BROKERS: 'nowhere', TRANSPORT_KEY: KEY }, { args: REPL });
     expect(await broken.ended()).toBe(1);
     expect(broken.output).toContain('KAFKA_BROKERS must be a list of host:port');
@@ -25,5 +35,12 @@ describe('npm run repl', () => {
     expect(await typo.ended()).toBe(1);
     expect(typo.output).toContain("Unknown option '--exce'");
     expect(typo.output).toContain('Usage: npm run repl [-- --exec "<command>"]');
+  });
+
+  it('gives up when no other node answers', async () => {
+    const environment = { KAFKA_BROKERS: '127.0.0.1:9', TRANSPORT_KEY: KEY };
+    const run = new Running(environment, { args: [...REPL, '--exec', 'events status --json'] });
+    expect(await run.ended(40_000)).toBe(1);
+    expect(run.output).toContain('No other node answered within 15 s.');
   });
 });
