@@ -11,6 +11,7 @@ import type { TokenProvider } from './mixins/events/kafka.client';
 import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
+import { makeRoomInRepl, replOptions } from './services/repl/repl';
 
 export interface BrokerExtras {
   /** `false`: nothing is logged. */
@@ -58,8 +59,10 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
     tracing: false,
     // Signals are handled by whoever started the broker: what it stands on stops after it.
     skipProcessEventRegistration: true,
+    replOptions,
     created: broker => {
       setConfig(broker, config);
+      makeRoomInRepl(broker);
       if (kafkaTokens) useKafkaTokens(broker, kafkaTokens);
     },
     stopped,

@@ -63,7 +63,9 @@ export class Hub {
     this.log = broker.getLogger(`events.${database.name}`);
     this.retention = { ...FIXED_RETENTION, ...configOf(broker).retention, ...options.retention };
     this.connections = new Connections(database, error => this.log.warn(`An idle connection was lost: ${error.message}`));
-    const lease = new Lease(this.connections, reason => this.log.warn(`The lease on the outbox is lost: ${reason}`));
+    const lease = new Lease(this.connections, broker.nodeID, reason =>
+      this.log.warn(`The lease on the outbox is lost: ${reason}`),
+    );
     this.outbox = new Outbox(database.name, this.connections, lease);
     const { carrier, started } = openCarrier(broker);
     this.carrier = carrier;

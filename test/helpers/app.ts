@@ -111,7 +111,8 @@ function dataFolder(): string {
   return folder;
 }
 
-function urlOf(broker: ServiceBroker): string {
+/** Where the API of a broker listens. */
+export function urlOf(broker: ServiceBroker): string {
   const api = broker.getLocalService('api') as (Service & { server: Server }) | undefined;
   const address = api?.server.address() as AddressInfo | null | undefined;
   return address ? `http://127.0.0.1:${address.port}` : '';
