@@ -30,6 +30,8 @@ const STOP_TIMEOUT = 20_000;
 export interface KafkaProcess {
   /** `127.0.0.1:<port>` */
   brokers: string;
+  /** Where it keeps what it was sent. */
+  dataFolder: string;
   /** Ends it in order and removes what it kept. */
   stop(): Promise<void>;
   /** Ends it as a power cut does; `restart` brings it back with what it kept. */
@@ -55,6 +57,7 @@ export async function startKafka({ port }: { port?: number } = {}): Promise<Kafk
   await java.start();
   return {
     brokers: `127.0.0.1:${ports.broker}`,
+    dataFolder: join(folder, 'data'),
     kill: () => java.end('SIGKILL'),
     async restart() {
       await java.end('SIGTERM');
