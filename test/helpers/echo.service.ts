@@ -1,17 +1,24 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Errors, type ServiceSchema } from 'moleculer';
+import { Errors, type ServiceBroker, type ServiceSchema } from 'moleculer';
 import * as z from 'zod';
 import { action, contract } from '../../mixins/contract';
 import { commonProblems } from '../../mixins/errors';
 
 const Said = z.object({ word: z.string() });
 const say = contract('echo.say', { params: Said, returns: z.object({ heard: z.string(), node: z.string() }) });
-const wait = contract('echo.wait', { params: z.object({ ms: z.number() }), returns: z.object({ node: z.string() }) });
+const Later = { params: z.object({ ms: z.number() }), returns: z.object({ node: z.string() }) };
+const wait = contract('echo.wait', Later);
+const work = contract('echo.work', Later);
 const Plan = z.object({ failures: z.number().default(1), type: z.string().default('REQUEST_REJECTED') });
 const read = contract('echo.read', { params: Plan, returns: z.object({ calls: z.number() }) });
 const write = contract('echo.write', { params: Plan, returns: z.object({ calls: z.number() }) });
 const repeat = contract('echo.repeat', { params: Plan, returns: z.object({ calls: z.number() }) });
 const fail = contract('echo.fail', { params: z.object({ status: z.number() }), returns: z.object({}) });
+
+async function answerLater({ params, broker }: { params: { ms: number }; broker: ServiceBroker }) {
+  await delay(params.ms);
+  return { node: broker.nodeID };
+}
 
 /** Counts its calls, and fails the first so many of them. */
 function counting() {
@@ -33,15 +40,8 @@ export function echo(): ServiceSchema {
         auth: 'public',
         handler: ({ params, broker }) => ({ heard: params.word, node: broker.nodeID }),
       }),
-      wait: action(wait, {
-        summary: 'Answer later',
-        auth: 'public',
-        rest: 'GET /wait',
-        async handler({ params, broker }) {
-          await delay(params.ms);
-          return { node: broker.nodeID };
-        },
-      }),
+      wait: action(wait, { summary: 'Answer later', auth: 'public', rest: 'GET /wait', handler: answerLater }),
+      work: action(work, { summary: 'Answer later', auth: 'public', rest: 'POST /work', handler: answerLater }),
       read: action(read, { summary: 'Fail at first', auth: 'public', rest: 'GET /', handler: counting() }),
       write: action(write, { summary: 'Fail at first', auth: 'public', rest: 'POST /', handler: counting() }),
       repeat: action(repeat, { summary: 'Fail at first', auth: 'internal', idempotent: true, handler: counting() }),
