@@ -127,4 +127,11 @@ export const eventLogMigrations: readonly Migration[] = [
     create index parked_events_waits_idx on parked_events (waits_for);
     `,
   ),
+  migration(
+    'events-0003-parked-arrivals',
+    `
+    -- How often whoever a parked event waits for has arrived: one try does not undo what came after its look.
+    alter table parked_events add column arrivals integer not null default 0;
+    `,
+  ),
 ];

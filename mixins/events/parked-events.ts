@@ -33,7 +33,7 @@ export class ParkedEvents {
     this.#loop.start();
   }
 
-  /** Somebody has arrived. */
+  /** Somebody has arrived, or an event was parked. */
   wake(): void {
     this.#loop.wake();
   }
@@ -70,8 +70,8 @@ export class ParkedEvents {
     }
   }
 
-  async #leave({ eventId, service }: ParkedEvent, failures: number): Promise<void> {
-    await leaveParked.all(this.options.connections, { eventId, service, failures });
+  async #leave({ eventId, service, arrivals }: ParkedEvent, failures: number): Promise<void> {
+    await leaveParked.all(this.options.connections, { eventId, service, arrivals, failures });
   }
 
   async #bury(unit: Unit, reason: string, tries: number): Promise<void> {

@@ -168,7 +168,7 @@ export function describeFailures(carrierModule?: string): void {
         },
       });
       const known = await savePerson(owner.database);
-      // There is no order across topics: who is greeted before they are known here is parked too, and tried once a minute.
+      // There is no order across topics: who is greeted before they are known here would be parked too.
       await until(async () => (await probe.count('follower', 'user_infos')) === 1);
       const [late, never] = ['0198c0de-0000-7000-8000-00000000000a', '0198c0de-0000-7000-8000-00000000000b'];
       await greet(owner.database, late);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -11,11 +12,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { freePort } from '../../mixins/embedded/free-port';
 import { commandOf, hasEnded, isAlive, signal, startOf } from '../../mixins/embedded/processes';
 import { fetchJars, HERE } from './jars';
 import { serverProperties } from './properties';
@@ -41,19 +42,22 @@ export interface KafkaProcess {
 }
 
 /**
- * Starts Apache Kafka in a temporary folder on free ports; resolves when it can be used.
- * @param options `port` for clients, where it is to be known beforehand
+ * Starts Apache Kafka on free ports; resolves when it can be used.
+ * @param options `port` for clients, where it is to be known beforehand; `folder` that keeps what it holds: without,
+ * a temporary one goes at the end
  */
-export async function startKafka({ port }: { port?: number } = {}): Promise<KafkaProcess> {
+export async function startKafka(options: { port?: number; folder?: string } = {}): Promise<KafkaProcess> {
   await removeAbandoned();
   const jars = await fetchJars();
-  const folder = mkdtempSync(join(tmpdir(), PREFIX));
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), PREFIX));
+  mkdirSync(folder, { recursive: true });
+  await endAbandoned(folder);
   const owner = { pid: process.pid, start: startOf(process.pid) };
   writeFileSync(join(folder, 'owner'), JSON.stringify(owner));
-  const ports = { broker: port ?? (await freePort()), controller: await freePort() };
+  const ports = { broker: options.port ?? (await freePort()), controller: await freePort() };
   writeFileSync(join(folder, 'server.properties'), serverProperties(ports, join(folder, 'data')));
   const java = new Java(jars, folder);
-  await java.format();
+  if (!existsSync(join(folder, 'data', 'meta.properties'))) await java.format();
   await java.start();
   return {
     brokers: `127.0.0.1:${ports.broker}`,
@@ -65,7 +69,7 @@ export async function startKafka({ port }: { port?: number } = {}): Promise<Kafk
     },
     async stop() {
       await java.end('SIGTERM');
-      rmSync(folder, { recursive: true, force: true });
+      if (!options.folder) rmSync(folder, { recursive: true, force: true });
     },
   };
 }
@@ -147,14 +151,17 @@ async function removeAbandoned(): Promise<void> {
   for (const name of readdirSync(tmpdir()).filter(name => name.startsWith(PREFIX))) {
     const folder = join(tmpdir(), name);
     if (isOwned(folder)) continue;
-    const pid = Number(read(folder, 'pid'));
-    // Ids are given out again.
-    if (pid > 0 && isAlive(pid) && commandOf(pid).includes(folder)) {
-      signal(pid, 'SIGKILL');
-      await hasEnded(pid, STOP_TIMEOUT);
-    }
+    await endAbandoned(folder);
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+async function endAbandoned(folder: string): Promise<void> {
+  const pid = Number(read(folder, 'pid'));
+  // Ids are given out again.
+  if (!(pid > 0 && isAlive(pid) && commandOf(pid).includes(folder))) return;
+  signal(pid, 'SIGKILL');
+  await hasEnded(pid, STOP_TIMEOUT);
 }
 
 function isOwned(folder: string): boolean {
@@ -171,12 +178,4 @@ function read(folder: string, name: string): string {
   } catch {
     return '';
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }
