@@ -7,6 +7,10 @@ export class Reachability {
 
   constructor(private readonly log: Log) {}
 
+  get isDown(): boolean {
+    return this.#since !== undefined;
+  }
+
   down(error: unknown): void {
     if (this.#since !== undefined) return;
     this.#since = performance.now();

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Consumer, MessagesStream, Producer } from '@platformatic/kafka';
 import { Transporters } from 'moleculer';
+import { commonProblems } from '../errors';
 import { leavesOf, outOfReach } from './errors';
 import { connectionOptions, type TransportConnection, transporterOptions } from './options';
 import { Reachability } from './reachability';
@@ -108,12 +109,12 @@ export class MeshTransporter extends Transporters.Kafka {
 
   override async send(topic: string, data: Buffer, { packet }: { packet: Packet }): Promise<void> {
     // Others forget this node at once: it comes after what they still wait for.
-    if (packet.type === 'DISCONNECT') await within(PATIENCE, this.#sent());
+    if (packet.type === 'DISCONNECT') await within(this.#patience, this.#sent());
     const sending = this.#send(topic, data);
     this.#sending.add(sending);
     const sent = sending.finally(() => this.#sending.delete(sending));
     if (AWAITED.has(packet.type)) return sent;
-    const isTaken = await within(PATIENCE, sent);
+    const isTaken = await within(this.#patience, sent);
     if (isTaken && packet.type === 'HEARTBEAT' && ++this.#unheard > MOST_UNHEARD) {
       this.#lose(new Error('What Kafka takes from this node does not come back to it'));
     }
@@ -124,7 +125,7 @@ export class MeshTransporter extends Transporters.Kafka {
     try {
       await this.producer.send({ messages: [{ topic, value: data, partition: 0 }], ...this.opts.publish });
     } catch (error) {
-      if (leavesOf(error).some(({ apiId }) => apiId === 'MESSAGE_TOO_LARGE')) throw error;
+      if (leavesOf(error).some(({ apiId }) => apiId === 'MESSAGE_TOO_LARGE')) throw commonProblems.BODY_TOO_LARGE();
       this.#reachability?.down(error);
       throw outOfReach();
     }
@@ -138,6 +139,11 @@ export class MeshTransporter extends Transporters.Kafka {
     await delay(50);
   }
 
+  /** Who knows that Kafka is away does not wait for it. */
+  get #patience(): number {
+    return this.#reachability?.isDown ? 0 : PATIENCE;
+  }
+
   /** Nothing is heard any more, and nothing would bring it back: only a new process does. */
   #lose(error: Error): void {
     if (this.#closing.signal.aborted || !this.transit.connected) return;
@@ -148,7 +154,7 @@ export class MeshTransporter extends Transporters.Kafka {
   override async disconnect(): Promise<void> {
     this.#closing.abort();
     this.connected = false;
-    await within(PATIENCE, this.#sent());
+    await within(this.#patience, this.#sent());
     await within(PATIENCE, this.#closeClients());
   }
 

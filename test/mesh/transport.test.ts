@@ -31,6 +31,13 @@ describeWithKafka('nodes of a mesh', () => {
     await expect(call('fail', { status: 500 })).rejects.toThrow('A bug');
   });
 
+  it('are told when a request is too large for Kafka, and go on', async () => {
+    const { caller, call } = await pair();
+    await expect(call('say', { word: 'x'.repeat(2_000_000) })).rejects.toMatchObject({ code: 413, type: 'BODY_TOO_LARGE' });
+    expect(await call('say', { word: 'x'.repeat(900_000) })).toMatchObject({ heard: 'x'.repeat(900_000) });
+    expect(errors(caller).filter(msg => msg.startsWith('Kafka is out of reach'))).toEqual([]);
+  });
+
   it('are told that a service is not there', async () => {
     const { caller, callee, call } = await pair();
     await expect(caller.broker.call('nobody.knows')).rejects.toMatchObject({ type: 'SERVICE_NOT_FOUND' });
