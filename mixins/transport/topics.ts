@@ -77,12 +77,17 @@ function differences(configs: ConfigDescription['configs']) {
 /** Whoever subscribes to a topic without a leader is given no partition of it, and hears nothing, for ever. */
 async function waitForLeaders(admin: Admin, names: readonly string[]): Promise<void> {
   for (const deadline = performance.now() + LEADER_TIMEOUT; ; await delay(100)) {
-    const { topics } = await admin.metadata({ topics: [...names], forceUpdate: true });
-    const isReady = names.every(name => {
-      const { partitions = [] } = topics.get(name) ?? {};
-      return partitions.length > 0 && partitions.every(({ leader }) => leader >= 0);
-    });
-    if (isReady) return;
-    if (performance.now() > deadline) throw new Error('Topics of the transporter have no leaders');
+    try {
+      const { topics } = await admin.metadata({ topics: [...names], forceUpdate: true });
+      const isReady = names.every(name => {
+        const { partitions = [] } = topics.get(name) ?? {};
+        return partitions.length > 0 && partitions.every(({ leader }) => leader >= 0);
+      });
+      if (isReady) return;
+      if (performance.now() > deadline) throw new Error('Topics of the transporter have no leaders');
+    } catch (error) {
+      // Of topics that were just made the broker may not know yet.
+      if (performance.now() > deadline) throw error;
+    }
   }
 }
