@@ -11,6 +11,8 @@ import type { TokenProvider } from './mixins/events/kafka.client';
 import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
+import { meshOptions } from './mixins/transport/mesh';
+import { remoteCircuitBreaker, remoteRetry } from './mixins/transport/remote-calls';
 import { makeRoomInRepl, replOptions } from './services/repl/repl';
 
 export interface BrokerExtras {
@@ -26,6 +28,7 @@ export interface BrokerExtras {
 
 /** What a broker of this code base is made of, from a complete configuration. */
 export function brokerOptions(config: Config, { log = {}, hot = false, kafkaTokens, stopped }: BrokerExtras = {}): BrokerOptions {
+  const mesh = meshOptions(config, kafkaTokens);
   return {
     // Both become parts of the names of Kafka's topics, which a dot would split.
     namespace: 'hiver',
@@ -33,6 +36,7 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
     logger: log && new PinoLogger(config.logLevel, log),
     validator: new ContractValidator(),
     requestTimeout: 15_000,
+    ...mesh.options,
     // Moleculer would put its own inside ours, and validate before anybody knows who asks. Innermost first.
     internalMiddlewares: false,
     middlewares: [
@@ -43,9 +47,9 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
       'Bulkhead',
       'Cacher',
       'ContextTracker',
-      'CircuitBreaker',
+      remoteCircuitBreaker,
       'Timeout',
-      'Retry',
+      remoteRetry,
       'Fallback',
       'ErrorHandler',
       'Tracing',
@@ -53,6 +57,7 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
       'Debounce',
       'Throttle',
       ApiFirst,
+      ...mesh.middlewares,
       ...(hot ? [hotReload()] : []),
     ],
     metrics: false,

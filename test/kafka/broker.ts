@@ -16,6 +16,8 @@ export interface KafkaProcess {
   brokers: string;
   /** The same over TLS, for whoever says who they are; only where that was asked for. */
   secured?: SecuredAccess;
+  /** Where it keeps what it was sent. */
+  dataFolder: string;
   /** Ends it in order and removes what it kept. */
   stop(): Promise<void>;
   /** Ends it as a power cut does; `restart` brings it back with what it kept. */
@@ -56,6 +58,7 @@ export async function startKafka(options: { port?: number; isSecured?: boolean; 
   return {
     brokers: `127.0.0.1:${ports.broker}`,
     secured: security && { ...security, brokers: `127.0.0.1:${ports.secured}` },
+    dataFolder: join(folder, 'data'),
     kill: () => java.end('SIGKILL'),
     async restart() {
       await java.end('SIGTERM');
