@@ -11,6 +11,8 @@ import type { TokenProvider } from './mixins/events/kafka.client';
 import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
+import { IncomingCalls } from './mixins/remote/incoming-calls.middleware';
+import { LargeMessages } from './mixins/remote/large-messages.middleware';
 import { meshOptions } from './mixins/transport/mesh';
 import { remoteCircuitBreaker, remoteRetry } from './mixins/transport/remote-calls';
 import { makeRoomInRepl, replOptions } from './services/repl/repl';
@@ -43,7 +45,9 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
       'ActionHook',
       'Validator',
       Idempotency,
+      LargeMessages,
       Authentication,
+      IncomingCalls,
       'Bulkhead',
       'Cacher',
       'ContextTracker',

@@ -1,7 +1,7 @@
 import type { ActionSchema, CallingOptions, Context } from 'moleculer';
 import { Validators } from 'moleculer';
 import * as z from 'zod';
-import { commonProblems, type FieldError, type ProblemFactory } from './errors';
+import { boundedErrors, commonProblems, type FieldError, type ProblemFactory } from './errors';
 
 export const ROLES = ['ADMIN', 'MANAGER', 'EMPLOYEE'] as const;
 export const Role = z.enum(ROLES, { error: `must be one of ${ROLES.join(', ')}` });
@@ -178,7 +178,7 @@ export class ContractValidator extends Validators.Fastest {
     if (!parse) return super.compile(schema as never);
     const check = (value: unknown, { meta: ctx }: { meta: { params: unknown } }) => {
       const result = parse(value);
-      if (!result.success) throw commonProblems.VALIDATION_FAILED({ errors: toFieldErrors(result.error.issues) });
+      if (!result.success) throw commonProblems.VALIDATION_FAILED({ errors: boundedErrors(toFieldErrors(result.error.issues)) });
       ctx.params = result.data;
       return true;
     };

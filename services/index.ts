@@ -1,6 +1,7 @@
 import type { ServiceSchema } from 'moleculer';
-import type { NodeRole } from '../mixins/config';
+import { DOMAINS, type NodeRole } from '../mixins/config';
 import api from './api/api.service';
+import { gateway } from './api/gateway';
 import leaveRequestsEvents from './leave-requests/events.service';
 import leaveRequests from './leave-requests/leave-requests.service';
 import notificationsEvents from './notifications/events.service';
@@ -25,7 +26,8 @@ const services = {
   api: [api],
 } as const satisfies Record<NodeRole, readonly unknown[]>;
 
-/** The services of a node that has these roles. */
+/** The services of a node that has these roles. An API without any domain is a gateway to all of them. */
 export function servicesOf(roles: readonly NodeRole[]): ServiceSchema[] {
+  if (roles.every(role => role === 'api')) return roles.slice(0, 1).map(() => gateway(servicesOf(DOMAINS)) as ServiceSchema);
   return roles.flatMap(role => [...services[role]] as unknown as ServiceSchema[]);
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { Context, Service, ServiceSchema, ServiceSettingSchema } from 'moleculer';
+import type { Service, ServiceSchema, ServiceSettingSchema } from 'moleculer';
 import ApiGateway from 'moleculer-web';
 import { authenticatorOf } from '../../mixins/auth/authenticator';
 import { configOf } from '../../mixins/config';
@@ -16,16 +16,19 @@ import { docsRoutes } from './docs';
 import type { ApiRequest } from './exchange';
 import { HSTS, requestIdOf, SECURITY_HEADERS } from './headers';
 import { databaseStates } from './health';
-import { RouteIndex, routesOf } from './routes';
+import { localRoutes, type Route, RouteIndex } from './routes';
 import { createApiServer, SERVER_LIMITS, type ServerLimits } from './server';
 
 interface Methods {
   httpHandler(req: ApiRequest, res: ServerResponse): Promise<void>;
   parseQueryString(req: ApiRequest): { url: string; query: string };
-  prepare(req: ApiRequest, res: ServerResponse): Promise<void>;
+  aliasHandler(req: ApiRequest, res: ServerResponse, route: Route): Promise<void>;
+  sendResponse(req: ApiRequest, res: ServerResponse, data: unknown): void;
   sendError(req: ApiRequest, res: ServerResponse, error: unknown): void;
   begin(req: ApiRequest, res: ServerResponse): void;
   logExchange(req: ApiRequest, res: ServerResponse, startedAt: number): void;
+  /** What this node publishes beside its documentation. */
+  listRoutes(): Route[];
   updateRoutes(): void;
 }
 
@@ -55,7 +58,7 @@ interface Settings extends ServiceSettingSchema {
 type Api = Service<Settings> & Methods & Vars & Gateway;
 
 /**
- * Publishes the actions of this node over HTTP, on moleculer-web: its server, routing of calls and hooks; reading,
+ * Publishes the actions of this node over HTTP (`gateway.ts`: of all nodes), on moleculer-web: its server, routing of calls and hooks; reading,
  * answering and refusing requests are ours.
  */
 const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
@@ -74,9 +77,6 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
         bodyParsers: false,
         mergeParams: false,
         logging: false,
-        onBeforeCall(this: Api, _ctx: Context, _route: object, req: ApiRequest, res: ServerResponse) {
-          return this.prepare(req, res);
-        },
       },
     ],
   },
@@ -160,16 +160,20 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       return { alias: route, params: found.params };
     },
 
-    /** What the action is told beside its parameters, and whether it is called at all. */
-    async prepare(req, res) {
-      const { $alias: route, $ctx: ctx } = req;
-      if (!route?.action) return;
-      ctx.meta.clientAddress = req.client.address;
+    /**
+     * Overridden: who answers is looked for when the request is complete and allowed. Until then its node may come or go,
+     * and a request that is wrong is refused the same where it is away.
+     */
+    async aliasHandler(req, res, route) {
+      if (!route.action) return route.handler?.(req, res);
+      const { $ctx: ctx, client } = req;
+      ctx.meta.clientAddress = client.address;
       await admit(req, res, route, authenticatorOf(this.broker));
+      this.sendResponse(req, res, await ctx.call(route.action, req.$params, { nodeID: route.nodeId }));
     },
 
     /** Overridden: statuses and headers as the action's HTTP facts say. */
-    sendResponse(this: Api, req: ApiRequest, res: ServerResponse, data: unknown) {
+    sendResponse(req, res, data) {
       if (this.isShuttingDown) res.setHeader('Connection', 'close');
       if (req.$alias) sendAnswer(res, req.$alias, req.$ctx.meta, data);
     },
@@ -202,9 +206,13 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       this.logger.info(line, 'request');
     },
 
+    listRoutes() {
+      return localRoutes(this.broker);
+    },
+
     updateRoutes() {
       const [gateway] = this.routes;
-      const aliases = [...docsRoutes(), ...routesOf(this.broker)].map(route => ({ ...route, route: gateway }));
+      const aliases = [...docsRoutes(), ...this.listRoutes()].map(route => ({ ...route, route: gateway }));
       this.index = new RouteIndex(aliases);
     },
   },

@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Service, ServiceBroker, type ServiceSchema } from 'moleculer';
+import { type BrokerOptions, type Service, ServiceBroker, type ServiceSchema } from 'moleculer';
 import { afterAll } from 'vitest';
 import { type Config, DOMAINS } from '../../mixins/config';
 import type { Carrier } from '../../mixins/events/carrier';
@@ -29,6 +29,8 @@ export interface App {
 }
 
 interface AppOptions {
+  /** Replaces options of Moleculer's. */
+  broker?: BrokerOptions;
   /** To look at what is logged; nothing is unless told. */
   log?: LogOptions;
   /** Services beside those of the configuration. */
@@ -53,7 +55,7 @@ afterAll(async () => {
  */
 export async function startApp(overrides: Partial<Config> = {}, options: AppOptions = {}): Promise<App> {
   const config = await testConfig(overrides);
-  const broker = new ServiceBroker(brokerOptions(config, { log: options.log ?? false }));
+  const broker = new ServiceBroker({ ...brokerOptions(config, { log: options.log ?? false }), ...options.broker });
   if (options.makeCarrier) useCarrier(broker, options.makeCarrier(broker));
   for (const schema of [...servicesOf(config.services), ...(options.services ?? [])]) broker.createService(schema);
   try {
