@@ -11,6 +11,7 @@ import type { TokenProvider } from './mixins/events/kafka.client';
 import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
+import { prometheus } from './mixins/metrics/metrics.middleware';
 
 export interface BrokerExtras {
   /** `false`: nothing is logged. */
@@ -52,6 +53,7 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
       'Debounce',
       'Throttle',
       ApiFirst,
+      ...(config.metricsPort === undefined ? [] : [prometheus(config.metricsPort)]),
       ...(hot ? [hotReload()] : []),
     ],
     metrics: false,

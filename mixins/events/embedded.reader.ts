@@ -52,6 +52,12 @@ export class Reader {
     this.#loop.wake();
   }
 
+  /** Rows of the log behind what was looked at, whether the group wants them or not. */
+  get lag(): number {
+    if (!this.#isLoaded || !this.#log) return 0;
+    return Math.max(0, this.#log.end - Math.max(this.#offsets.position, this.#cursor));
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#loop.stop();

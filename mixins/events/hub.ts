@@ -2,7 +2,7 @@ import type { Service, ServiceBroker } from 'moleculer';
 import { configOf } from '../config';
 import { closeDatabase, type Database } from '../db/database';
 import type { PurgeRule } from '../db/purge-rule';
-import type { Carrier, Subscription } from './carrier';
+import type { Carrier, PartitionLag, Subscription } from './carrier';
 import { closeCarrier, openCarrier } from './carriers';
 import { Connections } from './connections';
 import { Consumer, type Counters } from './consumer';
@@ -80,6 +80,11 @@ export class Hub {
 
   get isConsuming(): boolean {
     return this.#consuming !== undefined;
+  }
+
+  /** How far the consumer at work is behind; nothing of what others of its group follow. */
+  get lag(): readonly PartitionLag[] {
+    return this.#consuming?.subscription?.lag?.() ?? [];
   }
 
   /** Names of services that the group waits for. */

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, IMemberAssignment, KafkaMessage, RetryOptions } from 'kafkajs';
-import type { Group, Subscription } from './carrier';
+import type { Group, PartitionLag, Subscription } from './carrier';
 import { type Client, type KafkaConnection, type Log, openClient } from './kafka.client';
 import { FirstLook, metadataOf } from './kafka.first-look';
+import { Lags } from './kafka.lags';
 import { chunksOf, toEvent } from './kafka.messages';
 import type { Names } from './kafka.names';
 import { isTopicMismatch, PARTITIONS } from './kafka.topics';
@@ -38,6 +39,7 @@ export class KafkaSubscription implements Subscription {
   /** Made anew each time the group divides its partitions: what was fetched before is nobody's then. */
   #look: FirstLook | undefined;
   #lookAbort = new AbortController();
+  readonly #lags = new Lags();
 
   constructor(private readonly options: SubscriptionOptions) {
     const { connection, names, group, sessionTimeout = SESSION_TIMEOUT, log } = options;
@@ -58,6 +60,10 @@ export class KafkaSubscription implements Subscription {
       if (!restart) this.#fail(error);
     });
     this.#begun = this.#begin();
+  }
+
+  lag(): readonly PartitionLag[] {
+    return this.#lags.list(this.options.names.event);
   }
 
   async stop(): Promise<void> {
@@ -115,6 +121,7 @@ export class KafkaSubscription implements Subscription {
   #onJoin(assignment: IMemberAssignment): void {
     this.#lookAbort.abort();
     this.#lookAbort = new AbortController();
+    this.#lags.keep(assignment);
     if (this.#isStopped) return;
     const groupId = this.options.names.group(this.options.group.name);
     const { signal } = this.#lookAbort;
@@ -127,6 +134,7 @@ export class KafkaSubscription implements Subscription {
     // Aborted when the partitions are divided anew: then this is fetched again, here or elsewhere.
     const firstEnd = await look?.endOf(topic, partition).catch(() => undefined);
     if (firstEnd === undefined) return;
+    this.#lags.fetched(payload.batch);
     for (const chunk of chunksOf(messages)) {
       if (this.#isStopped || look !== this.#look || !payload.isRunning() || payload.isStale()) return;
       const isDelivered = await this.#deliver(payload, chunk, firstEnd);
@@ -164,5 +172,6 @@ export class KafkaSubscription implements Subscription {
     payload.resolveOffset(last.offset);
     const partitions = [{ partition, offset: String(next), metadata }];
     await payload.commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
+    this.#lags.handled(payload.batch, next);
   }
 }

@@ -6,6 +6,7 @@ import { authenticatorOf } from '../../mixins/auth/authenticator';
 import { configOf } from '../../mixins/config';
 import { action } from '../../mixins/contract';
 import { commonProblems, isProblem } from '../../mixins/errors';
+import { metricsOf } from '../../mixins/metrics/metrics';
 import { admit } from './admission';
 import { answerableFor, sendAnswer, sendProblem } from './answer';
 import { checkLiveness, checkReadiness } from './api.contract';
@@ -13,7 +14,7 @@ import { drain } from './body';
 import { type Client, clientReader } from './client-address';
 import { allowOrigin, answerOptions, originsOf } from './cors';
 import { docsRoutes } from './docs';
-import type { ApiRequest } from './exchange';
+import { type ApiRequest, labelsOf } from './exchange';
 import { HSTS, requestIdOf, SECURITY_HEADERS } from './headers';
 import { databaseStates } from './health';
 import { RouteIndex, routesOf } from './routes';
@@ -190,11 +191,13 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
 
     /** One line a request. Neither its URL nor its sender's address: both tell of people. */
     logExchange(req, res, startedAt) {
+      const ms = performance.now() - startedAt;
+      metricsOf(this.broker)?.observeRequest(labelsOf(req, res), ms / 1_000);
       const line = {
         method: req.method,
         route: req.$alias?.pattern ?? null,
         status: res.headersSent ? res.statusCode : null,
-        ms: Math.round((performance.now() - startedAt) * 10) / 10,
+        ms: Math.round(ms * 10) / 10,
         requestId: req.requestId,
         userId: req.identity?.id,
         aborted: res.writableFinished ? undefined : true,
