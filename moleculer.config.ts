@@ -12,6 +12,7 @@ import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
 import { prometheus } from './mixins/metrics/metrics.middleware';
+import { tracing } from './mixins/tracing/tracing.middleware';
 
 export interface BrokerExtras {
   /** `false`: nothing is logged. */
@@ -50,6 +51,7 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
       'ErrorHandler',
       'Tracing',
       'Metrics',
+      ...(config.tracing ? [tracing(config.tracing)] : []),
       'Debounce',
       'Throttle',
       ApiFirst,

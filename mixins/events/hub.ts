@@ -2,6 +2,7 @@ import type { Service, ServiceBroker } from 'moleculer';
 import { configOf } from '../config';
 import { closeDatabase, type Database } from '../db/database';
 import type { PurgeRule } from '../db/purge-rule';
+import { unitTracer } from '../tracing/deliveries';
 import type { Carrier, PartitionLag, Subscription } from './carrier';
 import { closeCarrier, openCarrier } from './carriers';
 import { Connections } from './connections';
@@ -171,7 +172,8 @@ export class Hub {
   #beginConsuming(): void {
     const abort = new AbortController();
     const { connections, handlers, retention, counters, log, carrier } = this;
-    const shared = { connections, handlers, retention, counters, signal: abort.signal, log };
+    const trace = unitTracer(this.broker, this.database.name);
+    const shared = { connections, handlers, retention, counters, trace, signal: abort.signal, log };
     const consumer = new Consumer(shared);
     const parked = new ParkedEvents(shared);
     const group = { name: this.database.name, topics: consumer.topics, connections };

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'moleculer';
 import type { Identity, Meta } from '../../mixins/contract';
 import type { RequestLabels } from '../../mixins/metrics/metrics';
+import type { Trace } from '../../mixins/tracing/tracing';
 import type { Client } from './client-address';
 import type { Route } from './routes';
 
@@ -21,6 +22,8 @@ export interface ApiRequest extends IncomingMessage {
   requestId: string;
   client: Client;
   identity?: Identity;
+  /** Only where traces are made. */
+  trace?: Trace;
   /** Nothing stood between it and its action. */
   isAdmitted?: boolean;
 }
