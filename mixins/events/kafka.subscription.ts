@@ -3,9 +3,9 @@ import type { Consumer, EachBatchPayload, IMemberAssignment, KafkaMessage, Retry
 import type { Group, PartitionLag, Subscription } from './carrier';
 import { type Client, type KafkaConnection, type Log, openClient } from './kafka.client';
 import { FirstLook, metadataOf } from './kafka.first-look';
-import { Lags } from './kafka.lags';
 import { chunksOf, toEvent } from './kafka.messages';
 import type { Names } from './kafka.names';
+import { Positions } from './kafka.positions';
 import { isTopicMismatch, PARTITIONS } from './kafka.topics';
 
 /** Milliseconds of silence after which a member is held to be dead, and its partitions go to others. */
@@ -39,7 +39,7 @@ export class KafkaSubscription implements Subscription {
   /** Made anew each time the group divides its partitions: what was fetched before is nobody's then. */
   #look: FirstLook | undefined;
   #lookAbort = new AbortController();
-  readonly #lags = new Lags();
+  readonly #positions = new Positions();
 
   constructor(private readonly options: SubscriptionOptions) {
     const { connection, names, group, sessionTimeout = SESSION_TIMEOUT, log } = options;
@@ -63,7 +63,7 @@ export class KafkaSubscription implements Subscription {
   }
 
   lag(): readonly PartitionLag[] {
-    return this.#lags.list(this.options.names.event);
+    return this.#positions.lags(this.options.names.event);
   }
 
   async stop(): Promise<void> {
@@ -121,7 +121,7 @@ export class KafkaSubscription implements Subscription {
   #onJoin(assignment: IMemberAssignment): void {
     this.#lookAbort.abort();
     this.#lookAbort = new AbortController();
-    this.#lags.keep(assignment);
+    this.#positions.keep(assignment);
     if (this.#isStopped) return;
     const groupId = this.options.names.group(this.options.group.name);
     const { signal } = this.#lookAbort;
@@ -134,7 +134,7 @@ export class KafkaSubscription implements Subscription {
     // Aborted when the partitions are divided anew: then this is fetched again, here or elsewhere.
     const firstEnd = await look?.endOf(topic, partition).catch(() => undefined);
     if (firstEnd === undefined) return;
-    this.#lags.fetched(payload.batch);
+    this.#positions.fetched(payload.batch);
     for (const chunk of chunksOf(messages)) {
       if (this.#isStopped || look !== this.#look || !payload.isRunning() || payload.isStale()) return;
       const isDelivered = await this.#deliver(payload, chunk, firstEnd);
@@ -172,6 +172,6 @@ export class KafkaSubscription implements Subscription {
     payload.resolveOffset(last.offset);
     const partitions = [{ partition, offset: String(next), metadata }];
     await payload.commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
-    this.#lags.handled(payload.batch, next);
+    this.#positions.handled(payload.batch, next);
   }
 }

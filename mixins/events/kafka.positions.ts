@@ -11,7 +11,7 @@ interface Position {
 }
 
 /** How far a member of a group is behind in its partitions: each fetch says where the partition ends. */
-export class Lags {
+export class Positions {
   readonly #positions = new Map<string, Position>();
 
   /** Forgets the partitions that others have now. */
@@ -33,7 +33,7 @@ export class Lags {
   }
 
   /** @param eventOf name of the event that a topic of Kafka carries */
-  list(eventOf: (topic: string) => string): PartitionLag[] {
+  lags(eventOf: (topic: string) => string): PartitionLag[] {
     return [...this.#positions.values()].map(({ topic, partition, next, end }) => ({
       topic: eventOf(topic),
       partition,
