@@ -11,8 +11,10 @@ import type { TokenProvider } from './mixins/events/kafka.client';
 import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
+import { prometheus } from './mixins/metrics/metrics.middleware';
 import { IncomingCalls } from './mixins/remote/incoming-calls.middleware';
 import { LargeMessages } from './mixins/remote/large-messages.middleware';
+import { tracing } from './mixins/tracing/tracing.middleware';
 import { meshOptions } from './mixins/transport/mesh';
 import { remoteCircuitBreaker, remoteRetry } from './mixins/transport/remote-calls';
 import { makeRoomInRepl, replOptions } from './services/repl/repl';
@@ -58,6 +60,8 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
       'ErrorHandler',
       'Tracing',
       'Metrics',
+      ...(config.tracing ? [tracing(config.tracing)] : []),
+      ...(config.metricsPort === undefined ? [] : [prometheus(config.metricsPort)]),
       'Debounce',
       'Throttle',
       ApiFirst,

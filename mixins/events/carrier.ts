@@ -62,8 +62,17 @@ export interface Lag {
 }
 
 export interface Subscription {
+  /** How far it is behind in what it follows itself, as it saw at its last fetch; asks nobody. */
+  lag?(): readonly PartitionLag[];
   /** Ends after the chunk that is under way. */
   stop(): Promise<void>;
+}
+
+/** Events of a partition that are still to be handled. */
+export interface PartitionLag {
+  topic: string;
+  partition: number;
+  lag: number;
 }
 
 /**

@@ -61,6 +61,8 @@ export class EmbeddedCarrier implements Carrier {
     this.#readers.set(group, readers);
     for (const outbox of this.#logs.keys()) this.#read(group, outbox, readers);
     return {
+      // A log has one partition, and is named as the domain that it is of.
+      lag: () => [...readers].map(([{ name }, { lag }]) => ({ topic: name, partition: 0, lag })),
       stop: async () => {
         this.#readers.delete(group);
         await Promise.all([...readers.values()].map(reader => reader.stop()));

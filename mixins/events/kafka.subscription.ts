@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, IMemberAssignment, KafkaMessage, RetryOptions } from 'kafkajs';
-import type { Group, Subscription } from './carrier';
+import type { Group, PartitionLag, Subscription } from './carrier';
 import { type Client, type KafkaConnection, type Log, openClient } from './kafka.client';
 import { FirstLook, metadataOf } from './kafka.first-look';
 import { chunksOf, toEvent } from './kafka.messages';
 import type { Names } from './kafka.names';
+import { Positions } from './kafka.positions';
 import { isTopicMismatch, PARTITIONS } from './kafka.topics';
 
 /** Milliseconds of silence after which a member is held to be dead, and its partitions go to others. */
@@ -40,6 +41,7 @@ export class KafkaSubscription implements Subscription {
   /** Made anew each time the group divides its partitions: what was fetched before is nobody's then. */
   #look: FirstLook | undefined;
   #lookAbort = new AbortController();
+  readonly #positions = new Positions();
 
   constructor(private readonly options: SubscriptionOptions) {
     const { connection, names, group, sessionTimeout = SESSION_TIMEOUT, log } = options;
@@ -60,6 +62,10 @@ export class KafkaSubscription implements Subscription {
       if (!restart) this.#fail(error);
     });
     this.#begun = this.#begin();
+  }
+
+  lag(): readonly PartitionLag[] {
+    return this.#positions.lags(this.options.names.event);
   }
 
   async stop(): Promise<void> {
@@ -123,6 +129,7 @@ export class KafkaSubscription implements Subscription {
   #onJoin(assignment: IMemberAssignment): void {
     this.#lookAbort.abort();
     this.#lookAbort = new AbortController();
+    this.#positions.keep(assignment);
     if (this.#isStopped) return;
     const groupId = this.options.names.group(this.options.group.name);
     const { signal } = this.#lookAbort;
@@ -135,6 +142,7 @@ export class KafkaSubscription implements Subscription {
     // Aborted when the partitions are divided anew: then this is fetched again, here or elsewhere.
     const firstEnd = await look?.endOf(topic, partition).catch(() => undefined);
     if (firstEnd === undefined) return;
+    this.#positions.fetched(payload.batch);
     for (const chunk of chunksOf(messages)) {
       if (this.#isStopped || look !== this.#look || !payload.isRunning() || payload.isStale()) return;
       const isDelivered = await this.#deliver(payload, chunk, firstEnd);
@@ -172,5 +180,6 @@ export class KafkaSubscription implements Subscription {
     payload.resolveOffset(last.offset);
     const partitions = [{ partition, offset: String(next), metadata }];
     await payload.commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
+    this.#positions.handled(payload.batch, next);
   }
 }

@@ -98,6 +98,7 @@ export async function testConfig(overrides: Partial<Config> = {}): Promise<Confi
     transportKeys: [],
     retention: { inboxDays: 30, outboxDays: 7, deadLetterDays: 90 },
     logLevel: 'info',
+    tracing: undefined,
     ...overrides,
   };
   const databaseUrls = { ...config.databaseUrls };
