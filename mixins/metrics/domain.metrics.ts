@@ -85,6 +85,7 @@ const OUTCOMES: { [Counter in keyof Counters]: string } = {
   tombstones: 'tombstone',
   tooOld: 'too_old',
   republished: 'republished',
+  repeated: 'repeated',
   parked: 'parked',
   dead: 'dead',
 };
