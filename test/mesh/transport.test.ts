@@ -21,6 +21,7 @@ async function pair() {
 }
 
 const errors = ({ log }: MeshNode) => log.filter(({ level }) => level === 'error').map(({ msg }) => msg);
+const isAway = (msg: string) => msg.startsWith('Kafka is out of reach');
 const isKnown = ({ broker }: MeshNode, action: string) => broker.registry.actions.isAvailable(action);
 
 describeWithKafka('nodes of a mesh', () => {
@@ -31,11 +32,19 @@ describeWithKafka('nodes of a mesh', () => {
     await expect(call('fail', { status: 500 })).rejects.toThrow('A bug');
   });
 
-  it('are told when a request is too large for Kafka, and go on', async () => {
-    const { caller, call } = await pair();
-    await expect(call('say', { word: 'x'.repeat(2_000_000) })).rejects.toMatchObject({ code: 413, type: 'BODY_TOO_LARGE' });
-    expect(await call('say', { word: 'x'.repeat(900_000) })).toMatchObject({ heard: 'x'.repeat(900_000) });
-    expect(errors(caller).filter(msg => msg.startsWith('Kafka is out of reach'))).toEqual([]);
+  it('lose a signal that is too large for Kafka, and go on', async () => {
+    const { caller, callee, call } = await pair();
+    const heard: number[] = [];
+    const ears = { name: 'ears', events: { hint: ({ params }: { params: string }) => void heard.push(params.length) } };
+    callee.broker.createService(ears);
+    const { events } = caller.broker.registry;
+    await until(() => events.events.some(({ name }: { name: string }) => name === 'hint'));
+    await caller.broker.broadcast('hint', 'x'.repeat(2_000_000));
+    await caller.broker.broadcast('hint', 'x'.repeat(900_000));
+    await until(() => heard.length > 0);
+    expect(heard).toEqual([900_000]);
+    expect(await call('say', { word: 'hiver' })).toMatchObject({ heard: 'hiver' });
+    expect(errors(caller).filter(isAway)).toEqual([]);
   });
 
   it('are told that a service is not there', async () => {
