@@ -65,6 +65,8 @@ export interface HttpFacts {
   versioned?: boolean;
   /** Largest time for the call in milliseconds, where the broker's default is too short. */
   timeout?: number;
+  /** A call that another node did not answer may be repeated; true for every GET, unless told. */
+  idempotent?: boolean;
 }
 
 /** The promise of an action: its name, what it takes, what it gives, what may go wrong. */
@@ -129,12 +131,13 @@ export function action<P extends z.ZodType, R extends z.ZodType, const A extends
     handler: (ctx: ActionContext<z.output<P>, A>) => Promise<z.input<R>> | z.input<R>;
   } & ThisType<T>,
 ): ActionSchema<T> {
-  const { auth, handler, rest, timeout, ...facts } = definition;
+  const { auth, handler, rest, timeout, idempotent = isGet(rest), ...facts } = definition;
   const schema = {
     params: guard(kept.params),
     auth,
     rest,
     timeout,
+    retryPolicy: { enabled: idempotent },
     http: { ...facts, rest },
     visibility: rest ? 'published' : 'public',
     contract: () => kept,
@@ -145,6 +148,10 @@ export function action<P extends z.ZodType, R extends z.ZodType, const A extends
     },
   };
   return schema as unknown as ActionSchema<T>;
+}
+
+function isGet(rest: HttpFacts['rest']): boolean {
+  return (typeof rest === 'object' ? rest.method : (rest?.split(' ')[0] ?? '')) === 'GET';
 }
 
 /** Turns zod's issues into fields with messages; every one names a field. */

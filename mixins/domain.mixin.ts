@@ -11,6 +11,7 @@ import { eventLog } from './events/events.mixin';
 import type { ServiceEvents } from './events/handler';
 import { eventLogConstraints, eventLogMigrations } from './events/migrations';
 import { idempotencyMigration, purgeIdempotencyKeys } from './idempotency/answers';
+import { operatorLogMigration, purgeOperatorLog } from './operators/operator-log';
 import { searchMigration } from './search';
 
 type This<Methods, Vars> = Service & DbMethods & DbVars & Methods & Vars;
@@ -29,6 +30,7 @@ const commonMigrations: readonly Migration[] = [
   idempotencyMigration,
   auditMigration,
   publicKeysMigration,
+  operatorLogMigration,
 ];
 
 /** Every migration of a domain's database, in the order in which they run. */
@@ -49,7 +51,7 @@ export function domain<Row extends object>(domain: DomainDatabase, main: Table<R
   };
   return [
     db(complete, main),
-    eventLog(complete, { purges: [purgeIdempotencyKeys, ...(domain.purges ?? [])] }),
+    eventLog(complete, { purges: [purgeIdempotencyKeys, purgeOperatorLog, ...(domain.purges ?? [])] }),
     keepKeys(),
     endedSessions(),
   ];

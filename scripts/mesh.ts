@@ -14,6 +14,7 @@ import { StartError } from '../mixins/embedded/start-error';
 import { startKafka } from '../test/kafka/broker';
 import { obstacleToKafka } from '../test/kafka/jars';
 import { type Mesh, startMesh } from './mesh/mesh';
+import { writeOperatorsFile } from './mesh/operators-file';
 import { replicasOf } from './mesh/options';
 import { Output } from './mesh/output';
 import { secretsOf } from './mesh/secrets';
@@ -43,10 +44,13 @@ async function main(): Promise<void> {
   output.say('kafka', `listens on ${brokers}`);
 
   const urls = DOMAINS.map(domain => [domain, postgres.urls[databaseName(domain)]]);
+  const secrets = secretsOf(dataDir);
+  const forget = writeOperatorsFile(parent, { KAFKA_BROKERS: brokers, TRANSPORT_KEY: secrets.transportKey });
+  undo.push(async () => forget());
   const mesh = await startMesh({
     databaseUrls: Object.fromEntries(urls) as Record<Domain, string>,
     brokers,
-    secrets: secretsOf(dataDir),
+    secrets,
     replicas,
     environment: {
       DATA_DIR: dataDir,

@@ -2,22 +2,27 @@ import type { ServiceSchema } from 'moleculer';
 import { DOMAINS, type NodeRole } from '../mixins/config';
 import api from './api/api.service';
 import { gateway } from './api/gateway';
+import leaveRequestsEvents from './leave-requests/events.service';
 import leaveRequests from './leave-requests/leave-requests.service';
+import notificationsEvents from './notifications/events.service';
 import notifications from './notifications/notifications.service';
+import presenceEvents from './presence/events.service';
 import presence from './presence/presence.service';
+import tasksEvents from './tasks/events.service';
 import tasks from './tasks/tasks.service';
 import auth from './users/auth.service';
 import companies from './users/companies.service';
+import usersEvents from './users/events.service';
 import teams from './users/teams.service';
 import users from './users/users.service';
 
 /** Every service, by the role that brings it. Written by hand: a bundler cannot follow a glob. */
 const services = {
-  users: [auth, users, companies, teams],
-  presence: [presence],
-  tasks: [tasks],
-  'leave-requests': [leaveRequests],
-  notifications: [notifications],
+  users: [auth, users, companies, teams, usersEvents],
+  presence: [presence, presenceEvents],
+  tasks: [tasks, tasksEvents],
+  'leave-requests': [leaveRequests, leaveRequestsEvents],
+  notifications: [notifications, notificationsEvents],
   api: [api],
 } as const satisfies Record<NodeRole, readonly unknown[]>;
 

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServiceBroker } from 'moleculer';
 import type { Transaction } from '../db/transaction';
+import type { TraceUnits } from '../tracing/deliveries';
 import { type CarriedEvent, type Chunk, isOffsetMoved } from './carrier';
 import type { Connections } from './connections';
 import { bury } from './dead-letters';
@@ -35,6 +36,7 @@ interface ConsumerOptions {
   handlers: readonly Handler[];
   retention: Retention;
   counters: Counters;
+  trace: TraceUnits;
   /** Ends it: what it is at fails, and nothing of it is committed. */
   signal: AbortSignal;
   log: Pick<ServiceBroker['logger'], 'info' | 'warn' | 'error'>;
@@ -62,10 +64,7 @@ export class Consumer {
     const last = chunk.events.at(-1);
     if (!last) return;
     try {
-      await this.#commit(async tx => {
-        await chunk.advance?.(tx, last);
-        await carryOut(tx, sortByKey(units));
-      });
+      await this.#carryOut(sortByKey(units), tx => chunk.advance?.(tx, last));
     } catch (error) {
       if (isOffsetMoved(error) || this.options.signal.aborted) throw error;
       // Somebody who is not known yet is nothing to worry about.
@@ -98,10 +97,7 @@ export class Consumer {
   async #settle(unit: Unit, advance: Advance): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#commit(async tx => {
-          await advance(tx);
-          await carryOut(tx, [unit]);
-        });
+        return await this.#carryOut([unit], advance);
       } catch (error) {
         if (isOffsetMoved(error) || this.options.signal.aborted) throw error;
         if (isUnknownPerson(error)) return await this.#park(unit, error.userId, advance);
@@ -129,6 +125,15 @@ export class Consumer {
     const { topic, key } = unit.event;
     const what = `${topic} ${key} (event ${unit.eventId}) in ${unit.handler.service}`;
     this.options.log.error(`Given up after ${MAX_TRIES} tries, it is in dead_letters: ${what}: ${reason}`);
+  }
+
+  #carryOut(units: readonly Unit[], advance: Advance): Promise<void> {
+    return this.options.trace(units, traced =>
+      this.#commit(async tx => {
+        await advance(tx);
+        await carryOut(tx, traced);
+      }),
+    );
   }
 
   #commit(work: (tx: Transaction) => Promise<void>): Promise<void> {

@@ -28,6 +28,8 @@ export class Reader {
   #told: LogState | undefined;
   /** Everything up to here was looked at; the offsets lag behind it over rows without interest. */
   #cursor = 0;
+  /** The same, but not forgotten while the group's database is away. */
+  #passed = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #reported = -1;
   #backoff = 0;
@@ -53,6 +55,12 @@ export class Reader {
     if (isNews) this.#log = log;
     this.#told = log;
     this.#loop.wake();
+  }
+
+  /** Rows of the log behind what was looked at, whether the group wants them or not. */
+  get lag(): number {
+    const end = this.#log?.end ?? this.#told?.end ?? 0;
+    return Math.max(0, end - this.#passed);
   }
 
   async stop(): Promise<void> {
@@ -110,12 +118,14 @@ export class Reader {
       return true;
     }
     const after = Math.max(this.#offsets.position, this.#cursor);
+    this.#passed = after;
     if (after >= log.end) return false;
     const rows = await this.outbox.page(after, this.group.topics);
     const last = rows.at(-1)?.position ?? log.end;
     this.#log = { ...this.#log, end: Math.max(this.#log.end, last) };
     await this.#deliver(rows, last);
     this.#cursor = last;
+    this.#passed = last;
     return last < log.end;
   }
 

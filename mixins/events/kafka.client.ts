@@ -51,7 +51,8 @@ export function openClient(connection: KafkaConnection, log: Log, { retry, reque
   const sockets = new Set<Socket>();
   const kafka = new Kafka({
     clientId: connection.clientId,
-    brokers: [...connection.brokers],
+    // Each client asks the first of its list first: that may be the one that is down.
+    brokers: shuffled(connection.brokers),
     ssl: connection.ssl,
     sasl: saslOf(connection),
     connectionTimeout: 1_000,
@@ -80,6 +81,11 @@ export async function withAdmin<T>({ kafka }: Pick<Client, 'kafka'>, work: (admi
   } finally {
     await admin.disconnect().catch(() => undefined);
   }
+}
+
+function shuffled<T>(items: readonly T[]): T[] {
+  const start = Math.floor(Math.random() * items.length);
+  return [...items.slice(start), ...items.slice(0, start)];
 }
 
 /** The error that another one wraps: kafkajs wraps what it tried several times. */
@@ -119,10 +125,12 @@ function logTo(log: Log): (entry: LogEntry) => void {
   saidTo.set(log, saidAt);
   return ({ namespace, log: { message } }) => {
     const line = `kafkajs ${namespace}: ${message}`;
+    // Waits and ports differ from one time to the next.
+    const kind = line.replaceAll(/\d+/g, '#');
     const now = performance.now();
-    if (now - (saidAt.get(line) ?? Number.NEGATIVE_INFINITY) < QUIET) return;
+    if (now - (saidAt.get(kind) ?? Number.NEGATIVE_INFINITY) < QUIET) return;
     if (saidAt.size > 100) saidAt.clear();
-    saidAt.set(line, now);
+    saidAt.set(kind, now);
     log.warn(line);
   };
 }

@@ -145,4 +145,11 @@ export const eventLogMigrations: readonly Migration[] = [
     alter table consumer_offsets add column read_before bigint not null default 0;
     `,
   ),
+  migration(
+    'events-0005-lease-node',
+    `
+    -- Whose lease it is, for people: the id of the node.
+    alter table relay_lease add column node text;
+    `,
+  ),
 ];

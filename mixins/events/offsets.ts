@@ -50,6 +50,17 @@ const advanceOffsets = statement<
    returning consumer_offsets.topic`,
 );
 
+/** Position up to which each topic of a log was read, by the group whose database it is; 0 of what it never read. */
+export async function readPositions(
+  on: Queryable,
+  source: string,
+  log: LogState,
+  topics: readonly string[],
+): Promise<Map<string, number>> {
+  const known = (await selectOffsets.all(on, { source, topics: [...topics] })).filter(({ logId }) => logId === log.logId);
+  return new Map(topics.map(topic => [topic, known.find(offset => offset.topic === topic)?.position ?? 0]));
+}
+
 /**
  * How far a group has read one log, kept in the group's own database: what an event causes and that it was read become
  * true together. Each topic has its own, so that one that is followed from today on is read from its beginning.

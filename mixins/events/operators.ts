@@ -1,56 +1,34 @@
 import type { ServiceBroker } from 'moleculer';
 import { statement } from '../db/statement';
-import { type Counters, parseEnvelope } from './consumer';
+import { parseEnvelope } from './consumer';
 import { bury, type DeadLetter, listDeadLetters, takeDeadLetter } from './dead-letters';
 import { type Handler, react, type Unit, updateReplicas } from './delivery';
 import { describeError } from './failures';
 import type { Hub } from './hub';
 import { hubOf, listHubs } from './hubs';
 
-/** One domain's end of the event log, as operators see it. */
-export interface EventLogStatus {
-  domain: string;
-  carrier: string;
-  /** Whether this process publishes the outbox. */
-  isLeader: boolean;
-  unpublished: number;
-  /** Seconds for which the oldest unpublished row has been waiting. */
-  oldestUnpublishedAge: number;
-  /** Rows that the carrier refused. */
-  refused: number;
-  topics: string[];
-  isConsuming: boolean;
-  /** Services that are to come back before the domain consumes again. */
-  waitsFor: string[];
-  /** Where the domain keeps its offsets itself: how far each log was read. */
-  offsets: { source: string; position: number }[];
-  deadLetters: number;
-  parked: number;
-  /** Since the process started. */
-  counters: Counters;
+/** A recorded event that the carrier refused. */
+export interface RefusedEvent {
+  eventId: string;
+  topic: string;
+  key: string;
+  error: string;
+  refusedAt: string;
 }
 
-const selectStatus = statement<
-  object,
-  Pick<EventLogStatus, 'unpublished' | 'oldestUnpublishedAge' | 'refused' | 'deadLetters' | 'parked' | 'offsets'>
->(
-  'events.status',
-  `select unpublished, "oldestUnpublishedAge",
-     (select count(*) from outbox_dead) as refused,
-     (select count(*) from dead_letters) as "deadLetters",
-     (select count(*) from parked_events) as parked,
-     (select coalesce(json_agg(json_build_object('source', source, 'position', position) order by source), '[]')
-      from (select source, min(position) as position from consumer_offsets group by source)) as offsets
-   from (
-     select count(*) as unpublished,
-       coalesce(extract(epoch from now() - min(recorded_at)), 0)::float as "oldestUnpublishedAge"
-     from outbox where published_at is null
-   )`,
+const countDead = statement<object, { deadLetters: number; refused: number }>(
+  'events.countDead',
+  'select (select count(*) from dead_letters) as "deadLetters", (select count(*) from outbox_dead) as refused',
 );
 
-const restoreRefused = statement<object, { restored: number }>(
+const selectRefused = statement<{ limit: number }, RefusedEvent>(
+  'events.refused',
+  `select id as "eventId", topic, key, error, refused_at as "refusedAt" from outbox_dead order by seq limit $limit`,
+);
+
+const restoreRefused = statement<{ ids: string[] | undefined }, { restored: number }>(
   'events.restoreRefused',
-  `with taken as (delete from outbox_dead returning *),
+  `with taken as (delete from outbox_dead where $ids::text[] is null or id::text = any($ids) returning *),
    restored as (
      insert into outbox (id, topic, key, company_id, version, compacted, envelope, recorded_at)
      select id, topic, key, company_id, version, compacted, envelope, recorded_at from taken order by seq
@@ -59,30 +37,19 @@ const restoreRefused = statement<object, { restored: number }>(
    select count(*) as restored from restored`,
 );
 
-/** How the event log of a domain, or of every one that runs here, is doing. */
-export async function eventLogStatus(broker: ServiceBroker, domain?: string): Promise<EventLogStatus[]> {
-  const hubs = domain === undefined ? listHubs(broker) : [hubOf(broker, domain)];
-  return Promise.all(hubs.map(statusOf));
-}
-
-async function statusOf(hub: Hub): Promise<EventLogStatus> {
-  const { outbox, carrier, relay, topics, isConsuming, missing, counters } = hub;
-  const stored = await selectStatus.one(hub.connections, {});
-  return {
-    domain: outbox.name,
-    carrier: carrier.name,
-    isLeader: relay.isLeader,
-    topics,
-    isConsuming,
-    waitsFor: missing,
-    counters,
-    ...stored,
-  };
-}
-
 /** Events that handlers of a domain failed on, oldest first. */
 export function listDead(broker: ServiceBroker, domain: string, limit = 100): Promise<DeadLetter[]> {
   return listDeadLetters.all(hubOf(broker, domain).connections, { limit });
+}
+
+/** Events of a domain that its carrier refused, oldest first. */
+export function listRefused(broker: ServiceBroker, domain: string, limit = 100): Promise<RefusedEvent[]> {
+  return selectRefused.all(hubOf(broker, domain).connections, { limit });
+}
+
+/** How many there are of both, listed or not. */
+export function countGivenUp(broker: ServiceBroker, domain: string): Promise<{ deadLetters: number; refused: number }> {
+  return countDead.one(hubOf(broker, domain).connections, {});
 }
 
 /**
@@ -133,12 +100,24 @@ function toUnit({ eventId, service, kind, topic, key }: DeadLetter, handler: Han
   };
 }
 
-/** Sends the rows that the carrier refused once more; returns how many. Their order is that of today. */
-export async function retryRefused(broker: ServiceBroker, domain: string): Promise<number> {
+/**
+ * Sends rows that the carrier refused once more; returns how many. Their order is that of today.
+ * @param eventIds which ones; all of them unless told
+ */
+export async function retryRefused(broker: ServiceBroker, domain: string, eventIds?: readonly string[]): Promise<number> {
   const hub = hubOf(broker, domain);
-  const { restored } = await restoreRefused.one(hub.connections, {});
+  const { restored } = await restoreRefused.one(hub.connections, { ids: eventIds && [...eventIds] });
   hub.relay.wake();
   return restored;
+}
+
+/** `replay` for every service of a domain that has replicas; returns how many events were read. */
+export async function replayDomain(broker: ServiceBroker, domain: string): Promise<number> {
+  const { handlers } = hubOf(broker, domain);
+  const services = new Set(handlers.filter(({ isReplica }) => isReplica).map(({ service }) => service));
+  let read = 0;
+  for (const service of services) read += await replay(broker, service);
+  return read;
 }
 
 /**

@@ -140,6 +140,14 @@ const smallestReader = statement<object, { position: number | null }>(
   `select min(position) as position from event_log_readers where seen_at > now() - interval '${IDLE_DAYS} days'`,
 );
 
+const countAfter = statement<{ topics: string[]; positions: number[] }, { topic: string; waiting: number }>(
+  'events.countAfter',
+  `select known.topic, count(outbox.seq) as waiting
+   from unnest($topics::text[], $positions::bigint[]) as known(topic, position)
+   join outbox on outbox.topic = known.topic and outbox.position > known.position
+   group by known.topic`,
+);
+
 const LEASE_LOST = 'LEASE_LOST';
 
 function leaseLost(database: string): Error {
@@ -201,6 +209,13 @@ export class Outbox {
   /** The log's rows after a position, in order. Envelopes of other topics are not sent along. */
   page(after: number, topics: readonly string[]): Promise<StampedRow[]> {
     return selectPage.all(this.connections, { after, bytes: PAGE_BYTES, topics: [...topics] });
+  }
+
+  /** How many of the log's rows of each topic are behind a position; topics without any are left out. */
+  async countAfter(positions: ReadonlyMap<string, number>): Promise<Map<string, number>> {
+    const [topics, after] = [[...positions.keys()], [...positions.values()]];
+    const counted = await countAfter.all(this.connections, { topics, positions: after });
+    return new Map(counted.map(({ topic, waiting }) => [topic, waiting]));
   }
 
   /** Notes how far a group has read, for retention, and for the group itself when its database is emptied. */

@@ -1,5 +1,6 @@
 import type { ServiceBroker } from 'moleculer';
 import type { Transaction } from '../db/transaction';
+import type { TraceUnits } from '../tracing/deliveries';
 import type { Connections } from './connections';
 import { type Counters, MAX_TRIES, parseEnvelope } from './consumer';
 import { bury } from './dead-letters';
@@ -19,6 +20,7 @@ interface ParkedEventsOptions {
   handlers: readonly Handler[];
   retention: Retention;
   counters: Counters;
+  trace: TraceUnits;
   signal: AbortSignal;
   log: Pick<ServiceBroker['logger'], 'warn' | 'error'>;
 }
@@ -61,7 +63,7 @@ export class ParkedEvents {
     if (!handler) return await this.#leave(parked, 0);
     const unit = toUnit(parked, handler);
     try {
-      await this.#take(unit, tx => react(tx, unit));
+      await this.options.trace([unit], ([traced = unit]) => this.#take(unit, tx => react(tx, traced)));
     } catch (error) {
       if (this.options.signal.aborted) throw error;
       if (isUnknownPerson(error)) await this.#leave(parked, 0);

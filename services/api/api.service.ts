@@ -6,6 +6,7 @@ import { authenticatorOf } from '../../mixins/auth/authenticator';
 import { configOf } from '../../mixins/config';
 import { action } from '../../mixins/contract';
 import { commonProblems, isProblem } from '../../mixins/errors';
+import { metricsOf } from '../../mixins/metrics/metrics';
 import { admit } from './admission';
 import { answerableFor, sendAnswer, sendProblem } from './answer';
 import { checkLiveness, checkReadiness } from './api.contract';
@@ -13,11 +14,12 @@ import { drain } from './body';
 import { type Client, clientReader } from './client-address';
 import { allowOrigin, answerOptions, originsOf } from './cors';
 import { docsRoutes } from './docs';
-import type { ApiRequest } from './exchange';
+import { type ApiRequest, labelsOf } from './exchange';
 import { HSTS, requestIdOf, SECURITY_HEADERS } from './headers';
 import { databaseStates } from './health';
 import { localRoutes, type Route, RouteIndex } from './routes';
 import { createApiServer, SERVER_LIMITS, type ServerLimits } from './server';
+import { beginTrace, endTrace, headersOf, traceIdOf } from './trace';
 
 interface Methods {
   httpHandler(req: ApiRequest, res: ServerResponse): Promise<void>;
@@ -82,8 +84,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
   },
 
   actions: {
-    // Traced without its URL: queries hold names of people.
-    rest: { auth: 'internal', tracing: { tags: { params: false }, spanName: 'HTTP request' } },
+    rest: { auth: 'internal' },
     listAliases: false,
     addRoute: false,
     removeRoute: false,
@@ -128,7 +129,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
           const path = this.parseQueryString(req).url.replace(/(.)\/$/, '$1');
           return answerOptions(req, res, this.index.allowed(path) ?? notFound());
         }
-        await this.actions.rest({ req, res }, { requestID: req.requestId });
+        await this.actions.rest({ req, res }, { requestID: req.requestId, headers: headersOf(req) });
       } catch (error) {
         this.sendError(req, res, error);
       }
@@ -139,6 +140,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       res.setHeader('X-Request-Id', req.requestId);
       for (const [name, value] of SECURITY_HEADERS) res.setHeader(name, value);
       req.client = this.clientOf(req);
+      beginTrace(this.broker, req);
       if (req.client.isSecure) res.setHeader('Strict-Transport-Security', HSTS);
       allowOrigin(this.origins, req, res);
     },
@@ -183,7 +185,10 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       const answer = answerableFor(req, error);
       if (answer.cause) {
         const log = answer.isBug ? this.logger.error : this.logger.warn;
-        log({ err: answer.cause, requestId: req.requestId, route: req.$alias?.toString() }, `Answered ${answer.status}`);
+        log(
+          { err: answer.cause, requestId: req.requestId, traceId: traceIdOf(req), route: req.$alias?.toString() },
+          `Answered ${answer.status}`,
+        );
       }
       if (res.headersSent || res.destroyed) return;
       if (isProblem(error, commonProblems.METHOD_NOT_ALLOWED)) res.setHeader('Allow', this.index.allowed(req.parsedUrl) ?? '');
@@ -194,12 +199,16 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
 
     /** One line a request. Neither its URL nor its sender's address: both tell of people. */
     logExchange(req, res, startedAt) {
+      const ms = performance.now() - startedAt;
+      endTrace(req, res);
+      metricsOf(this.broker)?.observeRequest(labelsOf(req, res), ms / 1_000);
       const line = {
         method: req.method,
         route: req.$alias?.pattern ?? null,
         status: res.headersSent ? res.statusCode : null,
-        ms: Math.round((performance.now() - startedAt) * 10) / 10,
+        ms: Math.round(ms * 10) / 10,
         requestId: req.requestId,
+        traceId: traceIdOf(req),
         userId: req.identity?.id,
         aborted: res.writableFinished ? undefined : true,
       };

@@ -98,6 +98,7 @@ export async function testConfig(overrides: Partial<Config> = {}): Promise<Confi
     transportKeys: [],
     retention: { inboxDays: 30, outboxDays: 7, deadLetterDays: 90 },
     logLevel: 'info',
+    tracing: undefined,
     ...overrides,
   };
   const databaseUrls = { ...config.databaseUrls };
@@ -113,7 +114,8 @@ function dataFolder(): string {
   return folder;
 }
 
-function urlOf(broker: ServiceBroker): string {
+/** Where the API of a broker listens. */
+export function urlOf(broker: ServiceBroker): string {
   const api = broker.getLocalService('api') as (Service & { server: Server }) | undefined;
   const address = api?.server.address() as AddressInfo | null | undefined;
   return address ? `http://127.0.0.1:${address.port}` : '';

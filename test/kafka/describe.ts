@@ -33,6 +33,11 @@ export function describeWithOwnKafka(
   });
 }
 
+/** Describes what starts servers of Kafka for itself. */
+export function describeWhereKafkaCanBeHad(name: string, body: () => void): void {
+  describeUnless(obstacleToKafka(), name, body);
+}
+
 function describeUnless(obstacle: string | undefined, name: string, body: () => void): void {
   if (!obstacle) return void describe(name, body);
   const reason = `${name}: there is no Kafka: KAFKA_BROKERS is not set, and ${obstacle}`;

@@ -16,10 +16,32 @@ export interface Security {
   password: string;
 }
 
-/** Settings of one node that is broker and controller (KRaft), for tests: nothing waits for nodes that never come. */
-export function serverProperties({ broker, controller, secured }: Ports, logFolder: string, security?: Security): string {
+type Settings = Record<string, string | number | boolean>;
+
+/** Settings of one server that is broker and controller (KRaft), for tests: nothing waits for others that never come. */
+export function serverProperties(ports: Ports, logFolder: string, security?: Security): string {
+  return toText({ ...common(ports, logFolder), ...(security && securedListener(security)) });
+}
+
+/** Settings of the server `nth` of a cluster that is made of these. */
+export function memberProperties(cluster: readonly Ports[], nth: number, logFolder: string): string {
+  const replicas = Math.min(3, cluster.length);
+  const { 'controller.quorum.bootstrap.servers': _, ...settings } = common(cluster[nth] as Ports, logFolder);
+  return toText({
+    ...settings,
+    'node.id': nth + 1,
+    'controller.quorum.voters': cluster.map(({ controller }, at) => `${at + 1}@127.0.0.1:${controller}`).join(),
+    'default.replication.factor': replicas,
+    'offsets.topic.replication.factor': replicas,
+    'min.insync.replicas': replicas - 1,
+    // One that is silent is no longer waited for.
+    'replica.lag.time.max.ms': 5_000,
+  });
+}
+
+function common({ broker, controller, secured }: Ports, logFolder: string): Settings {
   const extra = secured === undefined ? '' : `,SECURED://127.0.0.1:${secured}`;
-  const settings: Record<string, string | number | boolean> = {
+  return {
     'process.roles': 'broker,controller',
     'node.id': 1,
     listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}${extra}`,
@@ -54,8 +76,10 @@ export function serverProperties({ broker, controller, secured }: Ports, logFold
     'num.network.threads': 2,
     'num.io.threads': 4,
     'background.threads': 2,
-    ...(security && securedListener(security)),
   };
+}
+
+function toText(settings: Settings): string {
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
