@@ -74,11 +74,36 @@ export class Consumer {
     this.options.counters.handled += units.length;
   }
 
-  /** Brings replicas up to date with some events, and nothing else. */
-  async replay(events: readonly CarriedEvent[], service: string): Promise<void> {
+  /**
+   * Brings replicas up to date with some events, and nothing else.
+   * @returns how many of them could not be used: what was given up once stands in the log for ever
+   */
+  async replay(events: readonly CarriedEvent[], service: string): Promise<number> {
     const units = events.flatMap(event => this.#unitsOf(event));
     const replicas = units.filter(unit => unit.kind === 'replica' && unit.handler.service === service);
-    await this.#commit(tx => carryOut(tx, sortByKey(replicas)));
+    try {
+      await this.#commit(tx => carryOut(tx, sortByKey(replicas)));
+      return 0;
+    } catch (error) {
+      if (this.options.signal.aborted) throw error;
+      return await this.#replayOneByOne(replicas);
+    }
+  }
+
+  async #replayOneByOne(replicas: readonly Unit[]): Promise<number> {
+    let failed = 0;
+    for (const unit of replicas) {
+      try {
+        await this.#commit(tx => carryOut(tx, [unit]));
+      } catch (error) {
+        if (this.options.signal.aborted) throw error;
+        failed++;
+        this.options.log.warn(
+          `Left out of the replay: ${unit.event.topic} ${unit.event.key} (event ${unit.eventId}): ${describeError(error)}`,
+        );
+      }
+    }
+    return failed;
   }
 
   async #oneByOne(chunk: Chunk, units: readonly Unit[]): Promise<void> {

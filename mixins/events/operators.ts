@@ -111,28 +111,39 @@ export async function retryRefused(broker: ServiceBroker, domain: string, eventI
   return restored;
 }
 
-/** `replay` for every service of a domain that has replicas; returns how many events were read. */
-export async function replayDomain(broker: ServiceBroker, domain: string): Promise<number> {
+/** What came of a replay: how many events were read, and how many of them could not be used. */
+export interface Replayed {
+  read: number;
+  failed: number;
+}
+
+/** `replay` for every service of a domain that has replicas. */
+export async function replayDomain(broker: ServiceBroker, domain: string): Promise<Replayed> {
   const { handlers } = hubOf(broker, domain);
   const services = new Set(handlers.filter(({ isReplica }) => isReplica).map(({ service }) => service));
-  let read = 0;
-  for (const service of services) read += await replay(broker, service);
-  return read;
+  const sum: Replayed = { read: 0, failed: 0 };
+  for (const service of services) {
+    const { read, failed } = await replay(broker, service);
+    sum.read += read;
+    sum.failed += failed;
+  }
+  return sum;
 }
 
 /**
  * Fills the replicas of a service again from everything that the log holds now, while the domain's group goes on. No
  * reaction is run.
- * @returns how many events were read
  */
-export async function replay(broker: ServiceBroker, service: string): Promise<number> {
+export async function replay(broker: ServiceBroker, service: string): Promise<Replayed> {
   const hub = listHubs(broker).find(({ handlers }) => handlers.some(handler => handler.service === service));
   const topics = hub?.handlers.filter(handler => handler.service === service && handler.isReplica).map(({ topic }) => topic);
   if (!hub || !topics || topics.length === 0) throw new Error(`No service ${service} with replicas runs here`);
-  let read = 0;
+  const replayed: Replayed = { read: 0, failed: 0 };
   await hub.carrier.replay(topics, async events => {
-    await hub.consumer.replay(events, service);
-    read += events.length;
+    // Partitions come side by side: nothing may happen between reading the sum and adding to it.
+    const failed = await hub.consumer.replay(events, service);
+    replayed.failed += failed;
+    replayed.read += events.length;
   });
-  return read;
+  return replayed;
 }

@@ -98,7 +98,7 @@ export function operatorContracts(domain: Domain) {
       params: z.strictObject({ ...asked, ids: z.array(EventId).min(1).max(500).optional() }),
       returns: Retried,
     }),
-    replay: contract(name('replay'), { params: z.strictObject(asked), returns: z.object({ read: Count }) }),
+    replay: contract(name('replay'), { params: z.strictObject(asked), returns: z.object({ read: Count, failed: Count }) }),
     republish: contract(name('republish'), {
       params: z.strictObject({ ...asked, raise: z.boolean().default(false) }),
       returns: Republished,

@@ -99,7 +99,7 @@ export function operators(domain: Domain, { owns = {}, copies }: OperatorOptions
           note(ctx.broker, contracts.replay, ctx.params, async hub => {
             assertConsuming(hub);
             if (!hub.handlers.some(({ isReplica }) => isReplica)) throw refuse(`${domain} keeps no copies`);
-            return { read: await replayDomain(ctx.broker, domain) };
+            return replayDomain(ctx.broker, domain);
           }),
       }),
 

@@ -150,8 +150,9 @@ const replay: Command = {
   most: 1,
   async run({ broker, operator, args: [word] }) {
     const domain = domainOf(word);
-    const { read } = await operatorContracts(domain).replay.call(broker, { operator }, patient);
-    return { json: { read }, text: `${count(read, 'event')} read into the copies of ${domain}.` };
+    const { read, failed } = await operatorContracts(domain).replay.call(broker, { operator }, patient);
+    const leftOut = failed > 0 ? ` ${count(failed, 'event')} could not be used; the log of the node names them.` : '';
+    return { json: { read, failed }, text: `${count(read, 'event')} read into the copies of ${domain}.${leftOut}` };
   },
 };
 

@@ -2,11 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { NodeProcess } from '../../scripts/mesh/node-process';
+import { readMails } from '../helpers/mails';
 import { buildApp } from '../helpers/processes';
 import { until } from '../helpers/until';
 import { describeWithOwnKafka } from '../kafka/describe';
 import { type ChaosMesh, startChaosMesh } from './chaos/chaos-mesh';
-import { Load } from './chaos/load';
+import { INVITE_EVERY, Load } from './chaos/load';
 import { RECOVERY, SCALE } from './chaos/scale';
 
 const TIMEOUT = 15 * 60_000;
@@ -136,6 +137,24 @@ describeWithOwnKafka('a mesh whose parts die', kafka => {
       });
       expect(await mesh.stores.count(domain, 'dead_letters')).toBe(1);
     }
+  });
+
+  it('fills a database that was made anew, while the others go on, and tells nobody anything twice', {
+    timeout: TIMEOUT,
+  }, async () => {
+    const mails = await readMails(mesh.dataDir);
+    await Promise.all(mesh.nodesOf('presence').map(node => node.stop()));
+    await mesh.postgres.empty();
+    for (const node of mesh.nodesOf('presence')) node.start();
+    await mesh.ready();
+    expect(await mesh.stores.count('presence', 'user_infos')).toBe(0);
+    const seen = await load.during(async () => {
+      expect(await mesh.operate('events replay presence')).toMatch(/^\d+ events read into the copies of presence/);
+    });
+    expect(seen).toEqual({ accepted: SCALE.changes, refused: [] });
+    await mesh.stores.assertWhole();
+    expect((await readMails(mesh.dataDir)).length).toBe(mails.length + SCALE.changes / INVITE_EVERY);
+    expect(await mesh.operate('events verify presence')).toMatch(/people .* yes/);
   });
 });
 

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { appendFileSync, chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { DOMAINS, type Domain } from '../../../mixins/config';
 import { type Mesh, startMesh } from '../../../scripts/mesh/mesh';
 import { secretsOf } from '../../../scripts/mesh/secrets';
@@ -15,7 +17,11 @@ export interface ChaosMesh extends Mesh {
   postgres: OwnPostgres;
   urls: Record<Domain, string>;
   dataDir: string;
+  /** Runs a command as an operator does, on a node of its own; gives what it printed. */
+  operate(command: string): Promise<string>;
 }
+
+const execute = promisify(execFile);
 
 /** Starts two nodes of users and presence, and one of each other domain. What they log is kept in `<dataDir>/log`. */
 export async function startChaosMesh(brokers: string): Promise<ChaosMesh> {
@@ -25,10 +31,11 @@ export async function startChaosMesh(brokers: string): Promise<ChaosMesh> {
   const shared = DOMAINS.filter(domain => domain !== 'presence');
   const fresh = await Promise.all(shared.map(async domain => [domain, await freshDatabase(domain)] as const));
   const urls = { ...Object.fromEntries(fresh), presence: postgres.url } as Record<Domain, string>;
+  const secrets = secretsOf(dataDir);
   const mesh = await startMesh({
     databaseUrls: urls,
     brokers,
-    secrets: secretsOf(dataDir),
+    secrets,
     replicas: { users: 2, presence: 2 },
     anyPorts: true,
     environment: { DATA_DIR: dataDir, APP_URL: 'http://localhost:8000', LOG_LEVEL: 'info' },
@@ -47,6 +54,13 @@ export async function startChaosMesh(brokers: string): Promise<ChaosMesh> {
     postgres,
     urls,
     dataDir,
+    async operate(command) {
+      const environment = { KAFKA_BROKERS: brokers, TRANSPORT_KEY: secrets.transportKey, NODE_ID: 'repl', DATA_DIR: dataDir };
+      const { stdout } = await execute(process.execPath, ['dist/repl.js', '--exec', command], {
+        env: { PATH: process.env.PATH, ...environment },
+      });
+      return stdout;
+    },
     async stop() {
       await mesh.stop();
       await stores.close();

@@ -5,7 +5,7 @@ import { RECOVERY, SCALE } from './scale';
 
 const PEOPLE = 50;
 /** Each so many changes somebody is invited, who gets a mail. */
-const INVITE_EVERY = 5;
+export const INVITE_EVERY = 5;
 const AGAIN_AFTER = 100;
 
 /** What the phones of a company saw. */

@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import pg from 'pg';
 import { type RunningPostgres, startPostgres } from '../../../mixins/embedded/postgres';
 import { signal } from '../../../mixins/embedded/processes';
 
@@ -30,6 +31,15 @@ export class OwnPostgres {
   async restart(): Promise<void> {
     const port = Number(new URL(this.url).port);
     this.running = await startPostgres({ dataDir: this.dataDir, databases: [this.database], log: silent, port });
+  }
+
+  /** Makes the database anew, with nothing in it. */
+  async empty(): Promise<void> {
+    const client = new pg.Client({ connectionString: this.running.adminUrl });
+    await client.connect();
+    await client.query(`drop database ${pg.escapeIdentifier(this.database)} with (force)`);
+    await client.query(`create database ${pg.escapeIdentifier(this.database)}`);
+    await client.end();
   }
 
   stop(): Promise<void> {
