@@ -33,7 +33,7 @@ export async function readBody(req: IncomingMessage, res: ServerResponse, http: 
   const limit = http.bodyLimit ?? DEFAULT_LIMIT;
   if (Number(req.headers['content-length'] ?? 0) > limit) throw commonProblems.BODY_TOO_LARGE();
   if (req.headers.expect) res.writeContinue();
-  return inflater ? inflate(req, inflater(), limit) : collect(req, limit);
+  return inflater ? inflate(req, inflater(), limit) : readAll(req, limit);
 }
 
 /** The type that the action takes, in UTF-8 if it names an encoding at all. */
@@ -44,7 +44,11 @@ function isTypeOf(req: IncomingMessage, expected: string): boolean {
   return charset === undefined || /^charset="?utf-?8"?$/.test(charset);
 }
 
-function collect(req: IncomingMessage, limit: number): Promise<Buffer> {
+/**
+ * Reads a body as it comes, of at most so many bytes.
+ * @throws BODY_TOO_LARGE, BODY_MALFORMED
+ */
+export function readAll(req: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
