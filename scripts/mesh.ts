@@ -13,11 +13,14 @@ import { startPostgres } from '../mixins/embedded/postgres';
 import { StartError } from '../mixins/embedded/start-error';
 import { startKafka } from '../test/kafka/broker';
 import { obstacleToKafka } from '../test/kafka/jars';
-import { type Mesh, startMesh } from './mesh/mesh';
+import { readKong } from './kong/config';
+import { withOrigins } from './kong/gateway';
+import { type Mesh, startMesh, targetsOf } from './mesh/mesh';
 import { writeOperatorsFile } from './mesh/operators-file';
 import { replicasOf } from './mesh/options';
 import { Output } from './mesh/output';
 import { secretsOf } from './mesh/secrets';
+import { startProxy } from './proxy';
 
 const RESTART_AFTER = 1_000;
 const PROXY_PORT = 8000;
@@ -28,7 +31,7 @@ const undo: (() => Promise<unknown>)[] = [];
 async function main(): Promise<void> {
   loadEnvFile();
   const replicas = replicasOf(process.argv.slice(2));
-  const { dataDir: parent, smtpUrl, logLevel } = parseConfig({ ...process.env, HIVER_SERVICES: undefined });
+  const { dataDir: parent, smtpUrl, corsOrigins, logLevel } = parseConfig({ ...process.env, HIVER_SERVICES: undefined });
   const dataDir = join(parent, 'mesh');
   makeWritable(dataDir);
   const unlock = lockDataFolder(dataDir);
@@ -63,6 +66,10 @@ async function main(): Promise<void> {
   });
   undo.push(() => mesh.stop());
   superviseAll(mesh, output);
+  const kong = readKong('kong.yml');
+  const config = corsOrigins.length > 0 ? withOrigins(kong, corsOrigins) : kong;
+  const proxy = await startProxy({ config, targets: targetsOf(mesh), port: PROXY_PORT });
+  undo.push(() => proxy.close());
   await mesh.ready();
   process.stdout.write(screen(mesh, dataDir));
 }

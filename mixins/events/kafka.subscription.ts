@@ -16,6 +16,8 @@ const MAX_WAIT = 250;
 const MAX_BACKOFF = 5_000;
 /** Of a request, within some two seconds. */
 const TRIES = 5;
+/** What kafkajs takes for the end, and is an outage: no broker could be asked who leads the group. */
+const PASSING = new Set(['KafkaJSGroupCoordinatorNotFound', 'KafkaJSLockTimeout', 'KafkaJSTimeout']);
 /** How long a stop waits for Kafka; members that do not say goodbye are missed after the session's time. */
 const STOP_WITHIN = 2_500;
 
@@ -37,7 +39,7 @@ export class KafkaSubscription implements Subscription {
   readonly #abort = new AbortController();
   readonly #client: Client;
   readonly #consumer: Consumer;
-  readonly #begun: Promise<void>;
+  #begun: Promise<void>;
   /** Made anew each time the group divides its partitions: what was fetched before is nobody's then. */
   #look: FirstLook | undefined;
   #lookAbort = new AbortController();
@@ -59,7 +61,9 @@ export class KafkaSubscription implements Subscription {
     });
     this.#consumer.on(this.#consumer.events.GROUP_JOIN, ({ payload }) => this.#onJoin(payload.memberAssignment));
     this.#consumer.on(this.#consumer.events.CRASH, ({ payload: { error, restart } }) => {
-      if (!restart) this.#fail(error);
+      if (restart) return;
+      if (PASSING.has(error.name)) this.#begun = this.#begin();
+      else this.#fail(error);
     });
     this.#begun = this.#begin();
   }

@@ -83,3 +83,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     },
   };
 }
+
+/** The nodes behind each upstream of kong.yml: upstreams are named after domains. */
+export function targetsOf({ nodesOf }: Pick<Mesh, 'nodesOf'>): Record<string, string[]> {
+  return Object.fromEntries(DOMAINS.map(domain => [domain, nodesOf(domain).map(({ url }) => url)]));
+}

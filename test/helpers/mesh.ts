@@ -1,9 +1,11 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { BrokerOptions } from 'moleculer';
 import { afterAll, describe } from 'vitest';
 import { type Config, DOMAINS } from '../../mixins/config';
+import type { KafkaProcess } from '../kafka/broker';
+import { describeWithOwnKafka } from '../kafka/describe';
 import { type App, startApp, testConfig } from './app';
 
 /** What connects the nodes of a mesh. */
@@ -15,9 +17,26 @@ interface Connection {
 /** Within this process, by Moleculer's own: packets are written and read as they are on any transporter. */
 const IN_PROCESS: Connection = { config: () => ({}), broker: { transporter: 'Fake' } };
 
-/** Describes what nodes do together, whatever connects them. */
+/** Over Kafka, which carries their events too. */
+function overKafka(kafka: () => KafkaProcess): Connection {
+  const transportKeys = [{ id: 'test', key: randomBytes(32) }];
+  return {
+    config: () => ({
+      mode: 'mesh',
+      kafka: { brokers: [kafka().brokers], ssl: false, sasl: undefined },
+      transportKeys,
+    }),
+  };
+}
+
+/** Describes what nodes do together that are connected within this process, which is fast. */
 export function describeMesh(name: string, body: (connection: Connection) => void): void {
   describe(name, () => body(IN_PROCESS));
+}
+
+/** Describes what nodes do together over a Kafka of their own. */
+export function describeMeshOverKafka(name: string, body: (connection: Connection) => void): void {
+  describeWithOwnKafka(name, kafka => body(overKafka(kafka)));
 }
 
 /** Three nodes, and in front of them what a proxy does. */

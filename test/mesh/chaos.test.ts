@@ -15,8 +15,8 @@ const TIMEOUT = 15 * 60_000;
 describeWithOwnKafka('a mesh whose parts die', kafka => {
   let mesh: ChaosMesh;
   let load: Load;
-  /** Nodes of users that requests go to. */
-  let reached: readonly NodeProcess[];
+  /** Where requests go to: nodes of users, or what stands in front of them. */
+  let reached: readonly Pick<NodeProcess, 'url'>[];
 
   beforeAll(async () => {
     buildApp();
@@ -112,6 +112,20 @@ describeWithOwnKafka('a mesh whose parts die', kafka => {
       await until(async () => (await epochOf(mesh)) > epoch, { timeout: RECOVERY, what: 'Another holder' });
       await delay(SCALE.frozen);
       holder.signal('SIGCONT');
+    });
+    expect(seen).toEqual({ accepted: SCALE.changes, refused: [] });
+    await mesh.stores.assertWhole();
+    reached = mesh.nodesOf('users');
+  });
+
+  it('fails no request while every node is restarted, one after the other', { timeout: TIMEOUT }, async () => {
+    reached = [{ url: mesh.front }];
+    const seen = await load.during(async () => {
+      for (const node of mesh.nodes) {
+        await node.stop();
+        node.start();
+        await node.ready();
+      }
     });
     expect(seen).toEqual({ accepted: SCALE.changes, refused: [] });
     await mesh.stores.assertWhole();

@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Client } from '../helpers/client';
 import { bearer } from '../helpers/http';
-import { describeMesh, type Mesh, startMesh } from '../helpers/mesh';
+import { describeMeshOverKafka, type Mesh, startMesh } from '../helpers/mesh';
 import { type SignedIn, signUp, unique, uniqueEmail } from '../helpers/people';
 import { until } from '../helpers/until';
 
 const file = (name: string) => readFileSync(`${__dirname}/../data/${name}`);
 const person = () => ({ firstName: 'Emil', lastName: 'Employee', email: uniqueEmail('person'), role: 'EMPLOYEE' });
 
-describeMesh('a gateway', connection => {
+describeMeshOverKafka('a gateway', connection => {
   let mesh: Mesh;
   let http: Client;
   let admin: SignedIn;

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DOMAINS, type Domain } from '../../../mixins/config';
-import { type Mesh, startMesh } from '../../../scripts/mesh/mesh';
+import { readKong } from '../../../scripts/kong/config';
+import { type Mesh, startMesh, targetsOf } from '../../../scripts/mesh/mesh';
 import { secretsOf } from '../../../scripts/mesh/secrets';
+import { startProxy } from '../../../scripts/proxy';
 import { freshDatabase } from '../../helpers/database';
 import { OwnPostgres } from './own-postgres';
 import { Stores } from './stores';
@@ -17,6 +19,8 @@ export interface ChaosMesh extends Mesh {
   postgres: OwnPostgres;
   urls: Record<Domain, string>;
   dataDir: string;
+  /** URL of what stands in front of all nodes, as Kong does. */
+  front: string;
   /** Runs a command as an operator does, on a node of its own; gives what it printed. */
   operate(command: string): Promise<string>;
 }
@@ -46,14 +50,17 @@ export async function startChaosMesh(brokers: string): Promise<ChaosMesh> {
     await mesh.ready();
   } catch (error) {
     await mesh.stop();
+    await postgres.stop();
     throw error;
   }
+  const proxy = await startProxy({ config: readKong('kong.yml'), targets: targetsOf(mesh), port: 0 });
   return {
     ...mesh,
     stores,
     postgres,
     urls,
     dataDir,
+    front: proxy.url,
     async operate(command) {
       const environment = { KAFKA_BROKERS: brokers, TRANSPORT_KEY: secrets.transportKey, NODE_ID: 'repl', DATA_DIR: dataDir };
       const { stdout } = await execute(process.execPath, ['dist/repl.js', '--exec', command], {
@@ -62,6 +69,7 @@ export async function startChaosMesh(brokers: string): Promise<ChaosMesh> {
       return stdout;
     },
     async stop() {
+      await proxy.close();
       await mesh.stop();
       await stores.close();
       await postgres.stop();
