@@ -40,6 +40,8 @@ interface Vars {
   index: RouteIndex;
   origins: ReadonlySet<string>;
   clientOf: (req: IncomingMessage) => Client;
+  /** Everything has started once. Whatever arrives until the server is closed is served, also while the node stops. */
+  isServing: boolean;
   isShuttingDown: boolean;
 }
 
@@ -155,7 +157,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
     /** Overridden: found by index, and never silently not. */
     resolveAlias(this: Api, path: string, method: string) {
       const found = this.index.find(path);
-      if (!this.broker.started && !(found && path.startsWith('/health/'))) throw commonProblems.UNAVAILABLE();
+      if (!this.isServing && !(found && path.startsWith('/health/'))) throw commonProblems.UNAVAILABLE();
       if (!found) throw commonProblems.NOT_FOUND();
       const route = found.methods.get(method === 'HEAD' ? 'GET' : method);
       if (!route) throw commonProblems.METHOD_NOT_ALLOWED();
@@ -232,6 +234,10 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
     this.settings.port = port;
     this.origins = originsOf(corsOrigins);
     this.clientOf = clientReader(trustedProxies);
+    this.isServing = this.broker.started;
+    this.broker.localBus.once('$broker.started', () => {
+      this.isServing = true;
+    });
     this.isShuttingDown = false;
     this.updateRoutes();
     // moleculer-web waits half a second after `$services.changed`; a service that is there is served at once.
