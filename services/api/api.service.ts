@@ -214,7 +214,9 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
         userId: req.identity?.id,
         aborted: res.writableFinished ? undefined : true,
       };
-      this.logger.info(line, 'request');
+      // Probes come every second from several sides.
+      const log = req.$alias?.pattern.startsWith('/health/') ? this.logger.debug : this.logger.info;
+      log(line, 'request');
     },
 
     listRoutes() {
