@@ -2,11 +2,12 @@
  * The whole system without Docker: PostgreSQL, Kafka, a node for each domain as a process of its own, and a proxy that
  * follows kong.yml in front of them. For development.
  *
- *     npm run mesh [-- --replicas presence=2,users=2]
+ *     npm run mesh [-- --replicas presence=2,users=2] [--any-ports]
  */
 import { join, relative } from 'node:path';
 import { DOMAINS, type Domain, parseConfig } from '../mixins/config';
 import { databaseName, makeWritable } from '../mixins/embedded/embed';
+import { assertPortIsFree, freePort } from '../mixins/embedded/free-port';
 import { explain, loadEnvFile } from '../mixins/embedded/lifecycle';
 import { lockDataFolder } from '../mixins/embedded/lock';
 import { startPostgres } from '../mixins/embedded/postgres';
@@ -15,9 +16,9 @@ import { startKafka } from '../test/kafka/broker';
 import { obstacleToKafka } from '../test/kafka/jars';
 import { readKong } from './kong/config';
 import { withOrigins } from './kong/gateway';
-import { type Mesh, startMesh, targetsOf } from './mesh/mesh';
+import { type Mesh, portsOf, startMesh, targetsOf } from './mesh/mesh';
 import { writeOperatorsFile } from './mesh/operators-file';
-import { replicasOf } from './mesh/options';
+import { meshArguments } from './mesh/options';
 import { Output } from './mesh/output';
 import { secretsOf } from './mesh/secrets';
 import { startProxy } from './proxy';
@@ -25,18 +26,21 @@ import { startProxy } from './proxy';
 const RESTART_AFTER = 1_000;
 const PROXY_PORT = 8000;
 
+let isStopping = false;
 /** Undone in reverse. */
 const undo: (() => Promise<unknown>)[] = [];
 
 async function main(): Promise<void> {
   loadEnvFile();
-  const replicas = replicasOf(process.argv.slice(2));
+  const { replicas, anyPorts } = meshArguments(process.argv.slice(2));
   const { dataDir: parent, smtpUrl, corsOrigins, logLevel } = parseConfig({ ...process.env, HIVER_SERVICES: undefined });
   const dataDir = join(parent, 'mesh');
   makeWritable(dataDir);
   const unlock = lockDataFolder(dataDir);
   undo.push(async () => unlock());
   const output = new Output();
+  const proxyPort = anyPorts ? await freePort() : PROXY_PORT;
+  if (!anyPorts) for (const port of [PROXY_PORT, ...portsOf(replicas)]) await assertPortIsFree(port, '127.0.0.1');
 
   const log = { info: (text: string) => output.say('postgres', text), warn: (text: string) => output.say('postgres', text) };
   const postgres = await startPostgres({ dataDir, databases: DOMAINS.map(databaseName), log });
@@ -55,9 +59,10 @@ async function main(): Promise<void> {
     brokers,
     secrets,
     replicas,
+    anyPorts,
     environment: {
       DATA_DIR: dataDir,
-      APP_URL: process.env.APP_URL ?? `http://localhost:${PROXY_PORT}`,
+      APP_URL: process.env.APP_URL ?? `http://localhost:${proxyPort}`,
       TRUSTED_PROXIES: '127.0.0.1',
       LOG_LEVEL: logLevel,
       ...(smtpUrl && { SMTP_URL: smtpUrl }),
@@ -68,10 +73,10 @@ async function main(): Promise<void> {
   superviseAll(mesh, output);
   const kong = readKong('kong.yml');
   const config = corsOrigins.length > 0 ? withOrigins(kong, corsOrigins) : kong;
-  const proxy = await startProxy({ config, targets: targetsOf(mesh), port: PROXY_PORT });
+  const proxy = await startProxy({ config, targets: targetsOf(mesh), port: proxyPort });
   undo.push(() => proxy.close());
   await mesh.ready();
-  process.stdout.write(screen(mesh, dataDir));
+  process.stdout.write(screen(mesh, proxy.url, dataDir));
 }
 
 async function ownKafka(folder: string): Promise<string> {
@@ -87,26 +92,24 @@ function superviseAll(mesh: Mesh, output: Output): void {
   for (const node of mesh.nodes) {
     node.onCrash = how => {
       output.say(node.name, `ended (${how}) and is started again`);
-      setTimeout(() => node.start(), RESTART_AFTER);
+      setTimeout(() => isStopping || node.start(), RESTART_AFTER);
     };
   }
 }
 
-function screen(mesh: Mesh, dataDir: string): string {
+function screen(mesh: Mesh, front: string, dataDir: string): string {
   const nodes = mesh.nodes.map(({ name, url }) => `    ${name.padEnd(18)} ${url}`).join('\n');
   return `
   The mesh runs. Ctrl-C stops it.
 
-    API                http://localhost:${PROXY_PORT}
-    docs               http://localhost:${PROXY_PORT}/docs
+    API                ${front}
+    docs               ${front}/docs
 ${nodes}
     data               ${relative(process.cwd(), dataDir)}
     operators          npm run repl, in another terminal
 
 `;
 }
-
-let isStopping = false;
 
 async function stop(code: number): Promise<void> {
   if (isStopping) return;

@@ -10,3 +10,13 @@ export function freePort(): Promise<number> {
   });
   return promise;
 }
+
+/**
+ * Makes sure that a port can be listened on.
+ * @throws the system's error, EADDRINUSE where somebody else does
+ */
+export async function assertPortIsFree(port: number, host: string): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((resolve, reject) => probe.once('error', reject).listen({ host, port }, resolve));
+  await new Promise(resolve => probe.close(resolve));
+}

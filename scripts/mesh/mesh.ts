@@ -4,13 +4,20 @@ import { NodeProcess } from './node-process';
 import type { Secrets } from './secrets';
 
 /** Where each domain's first node listens; further ones ten higher. */
-export const PORTS: Readonly<Record<Domain, number>> = {
+const PORTS: Readonly<Record<Domain, number>> = {
   users: 3000,
   presence: 3001,
   'leave-requests': 3002,
   tasks: 3003,
   notifications: 3005,
 };
+
+const portOf = (domain: Domain, nth: number) => PORTS[domain] + 10 * nth;
+
+/** The usual ports of all nodes. */
+export function portsOf(replicas: Partial<Record<Domain, number>>): number[] {
+  return DOMAINS.flatMap(domain => Array.from({ length: replicas[domain] ?? 1 }, (_, nth) => portOf(domain, nth)));
+}
 
 export interface MeshOptions {
   databaseUrls: Record<Domain, string>;
@@ -40,13 +47,13 @@ export interface Mesh {
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const { databaseUrls, brokers, secrets, replicas = {}, environment, onLine } = options;
   const byDomain = new Map<Domain, NodeProcess[]>();
-  const portOf = (domain: Domain, nth: number) => (options.anyPorts ? freePort() : PORTS[domain] + 10 * nth);
-  const usersPort = await portOf('users', 0);
+  const choosePort = (domain: Domain, nth: number) => (options.anyPorts ? freePort() : portOf(domain, nth));
+  const usersPort = await choosePort('users', 0);
   for (const domain of options.domains ?? DOMAINS) {
     const nodes: NodeProcess[] = [];
     for (let nth = 0; nth < (replicas[domain] ?? 1); nth++) {
       const name = `${domain}-${nth + 1}`;
-      const port = domain === 'users' && nth === 0 ? usersPort : await portOf(domain, nth);
+      const port = domain === 'users' && nth === 0 ? usersPort : await choosePort(domain, nth);
       nodes.push(
         new NodeProcess({
           name,

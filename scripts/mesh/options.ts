@@ -1,18 +1,32 @@
+import { parseArgs } from 'node:util';
 import { DOMAINS, type Domain } from '../../mixins/config';
 import { StartError } from '../../mixins/embedded/start-error';
 
-const USAGE = 'npm run mesh [-- --replicas presence=2,users=2]';
+const USAGE = 'npm run mesh [-- --replicas presence=2,users=2] [--any-ports]';
 const MOST = 5;
 
+export interface MeshArguments {
+  /** How many nodes a domain has; one unless told. */
+  replicas: Partial<Record<Domain, number>>;
+  /** Whichever ports are free, for several on one machine. */
+  anyPorts: boolean;
+}
+
 /**
- * How many nodes each domain is to have, from `--replicas presence=2,users=2`.
+ * What `npm run mesh` was asked for.
  * @throws {StartError} with the usage line
  */
-export function replicasOf(args: readonly string[]): Partial<Record<Domain, number>> {
-  const [name, list, ...rest] = args.flatMap(arg => arg.split(/(?<=^--replicas)=/));
-  if (name === undefined) return {};
-  if (name !== '--replicas' || !list || rest.length > 0) throw new StartError(USAGE);
-  return Object.fromEntries(list.split(',').map(toReplicas));
+export function meshArguments(args: readonly string[]): MeshArguments {
+  const { replicas = '', 'any-ports': anyPorts = false } = parse(args);
+  return { replicas: Object.fromEntries(replicas.split(',').filter(Boolean).map(toReplicas)), anyPorts };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: { replicas: { type: 'string' }, 'any-ports': { type: 'boolean' } } }).values;
+  } catch (error) {
+    throw new StartError(`${(error as Error).message}\n${USAGE}`);
+  }
 }
 
 function toReplicas(text: string): [Domain, number] {
