@@ -11,6 +11,13 @@ import type { TokenProvider } from './mixins/events/kafka.client';
 import { hotReload } from './mixins/hot-reload.middleware';
 import { Idempotency } from './mixins/idempotency/idempotency.middleware';
 import { type LogOptions, PinoLogger } from './mixins/logger';
+import { prometheus } from './mixins/metrics/metrics.middleware';
+import { IncomingCalls } from './mixins/remote/incoming-calls.middleware';
+import { LargeMessages } from './mixins/remote/large-messages.middleware';
+import { tracing } from './mixins/tracing/tracing.middleware';
+import { meshOptions } from './mixins/transport/mesh';
+import { remoteCircuitBreaker, remoteRetry } from './mixins/transport/remote-calls';
+import { makeRoomInRepl, replOptions } from './services/repl/repl';
 
 export interface BrokerExtras {
   /** `false`: nothing is logged. */
@@ -25,6 +32,7 @@ export interface BrokerExtras {
 
 /** What a broker of this code base is made of, from a complete configuration. */
 export function brokerOptions(config: Config, { log = {}, hot = false, kafkaTokens, stopped }: BrokerExtras = {}): BrokerOptions {
+  const mesh = meshOptions(config, kafkaTokens);
   return {
     // Both become parts of the names of Kafka's topics, which a dot would split.
     namespace: 'hiver',
@@ -32,34 +40,42 @@ export function brokerOptions(config: Config, { log = {}, hot = false, kafkaToke
     logger: log && new PinoLogger(config.logLevel, log),
     validator: new ContractValidator(),
     requestTimeout: 15_000,
+    ...mesh.options,
     // Moleculer would put its own inside ours, and validate before anybody knows who asks. Innermost first.
     internalMiddlewares: false,
     middlewares: [
       'ActionHook',
       'Validator',
       Idempotency,
+      LargeMessages,
       Authentication,
+      IncomingCalls,
       'Bulkhead',
       'Cacher',
       'ContextTracker',
-      'CircuitBreaker',
+      remoteCircuitBreaker,
       'Timeout',
-      'Retry',
+      remoteRetry,
       'Fallback',
       'ErrorHandler',
       'Tracing',
       'Metrics',
+      ...(config.tracing ? [tracing(config.tracing)] : []),
+      ...(config.metricsPort === undefined ? [] : [prometheus(config.metricsPort)]),
       'Debounce',
       'Throttle',
       ApiFirst,
+      ...mesh.middlewares,
       ...(hot ? [hotReload()] : []),
     ],
     metrics: false,
     tracing: false,
     // Signals are handled by whoever started the broker: what it stands on stops after it.
     skipProcessEventRegistration: true,
+    replOptions,
     created: broker => {
       setConfig(broker, config);
+      makeRoomInRepl(broker);
       if (kafkaTokens) useKafkaTokens(broker, kafkaTokens);
     },
     stopped,

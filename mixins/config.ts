@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { ServiceBroker } from 'moleculer';
 import * as z from 'zod';
+import { type TracingConfig, tracingConfig, tracingVariables } from './tracing/config';
 
 /** A domain has a folder, a database and a consumer group of this name. */
 export const DOMAINS = ['users', 'presence', 'tasks', 'leave-requests', 'notifications'] as const;
@@ -77,6 +78,7 @@ export const Environment = z.object({
   RETENTION_OUTBOX_DAYS: days(7),
   RETENTION_DEAD_LETTER_DAYS: days(90),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
+  ...tracingVariables,
 });
 
 /** How Kafka is reached. */
@@ -124,6 +126,8 @@ export interface Config {
   /** How long the event log keeps what it no longer needs, in days. */
   retention: { inboxDays: number; outboxDays: number; deadLetterDays: number };
   logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
+  /** Where traces go; without it nothing is traced. */
+  tracing: TracingConfig | undefined;
 }
 
 /** Everything that is wrong with the environment, each with the name of its variable. */
@@ -178,6 +182,7 @@ export function parseConfig(environment: NodeJS.ProcessEnv): Config {
       deadLetterDays: env.RETENTION_DEAD_LETTER_DAYS,
     },
     logLevel: env.LOG_LEVEL,
+    tracing: tracingConfig(env, serviceName(env.HIVER_SERVICES)),
   };
   const missing = [...missingOfKafka(config), ...(mode === 'mesh' ? missingInMesh(config) : [])];
   if (missing.length > 0) throw new ConfigError(missing.map(name => `${name} is missing`));
@@ -200,6 +205,12 @@ function missingOfKafka({ kafka }: Config): string[] {
 /** A domain has one node on each machine, unless NODE_ID tells several apart. */
 function nodeName(services: readonly NodeRole[] = []): string {
   return `${hostname()}-${services.join('-') || process.pid}`.replaceAll(/[^\w-]/g, '-');
+}
+
+/** How the processes with these services are called among traces: `hiver-users`; `hiver` where one does all. */
+function serviceName(services: readonly NodeRole[] = []): string {
+  const domains = services.filter(role => role !== 'api' || services.length === 1);
+  return domains.length < DOMAINS.length ? ['hiver', ...domains].join('-') : 'hiver';
 }
 
 /** Outside embedded mode nothing has a default secret or a database of its own. */

@@ -1,7 +1,7 @@
 import type { ActionSchema, CallingOptions, Context } from 'moleculer';
 import { Validators } from 'moleculer';
 import * as z from 'zod';
-import { commonProblems, type FieldError, type ProblemFactory } from './errors';
+import { boundedErrors, commonProblems, type FieldError, type ProblemFactory } from './errors';
 
 export const ROLES = ['ADMIN', 'MANAGER', 'EMPLOYEE'] as const;
 export const Role = z.enum(ROLES, { error: `must be one of ${ROLES.join(', ')}` });
@@ -65,6 +65,8 @@ export interface HttpFacts {
   versioned?: boolean;
   /** Largest time for the call in milliseconds, where the broker's default is too short. */
   timeout?: number;
+  /** A call that another node did not answer may be repeated; true for every GET, unless told. */
+  idempotent?: boolean;
 }
 
 /** The promise of an action: its name, what it takes, what it gives, what may go wrong. */
@@ -129,12 +131,13 @@ export function action<P extends z.ZodType, R extends z.ZodType, const A extends
     handler: (ctx: ActionContext<z.output<P>, A>) => Promise<z.input<R>> | z.input<R>;
   } & ThisType<T>,
 ): ActionSchema<T> {
-  const { auth, handler, rest, timeout, ...facts } = definition;
+  const { auth, handler, rest, timeout, idempotent = isGet(rest), ...facts } = definition;
   const schema = {
     params: guard(kept.params),
     auth,
     rest,
     timeout,
+    retryPolicy: { enabled: idempotent },
     http: { ...facts, rest },
     visibility: rest ? 'published' : 'public',
     contract: () => kept,
@@ -145,6 +148,10 @@ export function action<P extends z.ZodType, R extends z.ZodType, const A extends
     },
   };
   return schema as unknown as ActionSchema<T>;
+}
+
+function isGet(rest: HttpFacts['rest']): boolean {
+  return (typeof rest === 'object' ? rest.method : (rest?.split(' ')[0] ?? '')) === 'GET';
 }
 
 /** Turns zod's issues into fields with messages; every one names a field. */
@@ -171,7 +178,7 @@ export class ContractValidator extends Validators.Fastest {
     if (!parse) return super.compile(schema as never);
     const check = (value: unknown, { meta: ctx }: { meta: { params: unknown } }) => {
       const result = parse(value);
-      if (!result.success) throw commonProblems.VALIDATION_FAILED({ errors: toFieldErrors(result.error.issues) });
+      if (!result.success) throw commonProblems.VALIDATION_FAILED({ errors: boundedErrors(toFieldErrors(result.error.issues)) });
       ctx.params = result.data;
       return true;
     };

@@ -2,6 +2,8 @@ import type { Service, ServiceSchema, ServiceSettingSchema } from 'moleculer';
 import { auditMigration } from './audit';
 import { endedSessionsMigration } from './auth/ended-sessions';
 import { endedSessions } from './auth/ended-sessions.mixin';
+import { publicKeysMigration } from './auth/kept-keys';
+import { keepKeys } from './auth/kept-keys.mixin';
 import { type DbMethods, type DbVars, type DomainDatabase, db } from './db/db.mixin';
 import type { Migration } from './db/migrations';
 import type { Table } from './db/model';
@@ -9,6 +11,7 @@ import { eventLog } from './events/events.mixin';
 import type { ServiceEvents } from './events/handler';
 import { eventLogConstraints, eventLogMigrations } from './events/migrations';
 import { idempotencyMigration, purgeIdempotencyKeys } from './idempotency/answers';
+import { operatorLogMigration, purgeOperatorLog } from './operators/operator-log';
 import { searchMigration } from './search';
 
 type This<Methods, Vars> = Service & DbMethods & DbVars & Methods & Vars;
@@ -26,6 +29,8 @@ const commonMigrations: readonly Migration[] = [
   endedSessionsMigration,
   idempotencyMigration,
   auditMigration,
+  publicKeysMigration,
+  operatorLogMigration,
 ];
 
 /** Every migration of a domain's database, in the order in which they run. */
@@ -44,5 +49,10 @@ export function domain<Row extends object>(domain: DomainDatabase, main: Table<R
     migrations: allMigrations(domain),
     constraints: { ...eventLogConstraints, ...domain.constraints },
   };
-  return [db(complete, main), eventLog(complete, { purges: [purgeIdempotencyKeys, ...(domain.purges ?? [])] }), endedSessions()];
+  return [
+    db(complete, main),
+    eventLog(complete, { purges: [purgeIdempotencyKeys, purgeOperatorLog, ...(domain.purges ?? [])] }),
+    keepKeys(),
+    endedSessions(),
+  ];
 }

@@ -8,6 +8,15 @@ export interface FieldError {
   line?: number;
 }
 
+/** Errors that one answer lists. */
+const MOST_ERRORS = 100;
+const LONGEST_FIELD = 200;
+
+/** As much of a list of errors as an answer tells: a request cannot make its answer grow with it. */
+export function boundedErrors(errors: readonly FieldError[]): FieldError[] {
+  return errors.slice(0, MOST_ERRORS).map(error => ({ ...error, field: error.field?.slice(0, LONGEST_FIELD) ?? null }));
+}
+
 /** What a problem may tell beside its code. */
 export interface ProblemExtras {
   detail?: string;

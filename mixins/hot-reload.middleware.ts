@@ -140,7 +140,7 @@ async function replace(broker: ServiceBroker, files: readonly string[]): Promise
     .filter(file => existsSync(file))
     .flatMap(file => {
       try {
-        return [broker.loadService(file).name];
+        return [broker.loadService(file).fullName];
       } catch {
         return []; // the broker has said what is wrong; the other services come back all the same
       }

@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 // native addons, drivers that are looked up by name and files that packages bring along need exceptions.
 await build({
   absWorkingDir: root,
-  entryPoints: ['scripts/start.ts'],
+  entryPoints: ['scripts/start.ts', 'scripts/repl.ts'],
   outdir: 'dist',
   bundle: true,
   packages: 'external',

@@ -17,6 +17,8 @@ const proxyProblems = problems({
 /** Methods that may be sent again although a node may have seen them (RFC 9110, section 9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE']);
 
+const HEALTH_PATH = '/health/ready';
+
 export interface ProxyOptions {
   /** What `kong.yml` says. */
   config: KongConfig;
@@ -40,7 +42,7 @@ export interface RunningProxy {
 export async function startProxy({ config, targets, port = 8000, host = '127.0.0.1' }: ProxyOptions): Promise<RunningProxy> {
   const router = new KongRouter(config);
   const edge = new Edge(config);
-  const balancer = new Balancer({ ...localTargets(config), ...targets });
+  const balancer = new Balancer({ ...localTargets(config), ...targets }, HEALTH_PATH);
   const forward = forwarder(edge, balancer);
 
   const server = createServer((req, res) => {
@@ -70,6 +72,7 @@ export async function startProxy({ config, targets, port = 8000, host = '127.0.0
       const closed = once(server, 'close');
       server.close();
       server.closeAllConnections();
+      balancer.close();
       await closed;
     },
   };

@@ -1,7 +1,7 @@
-import { createServer } from 'node:net';
 import { ServiceBroker } from 'moleculer';
-import { type Config, parseConfig } from '../mixins/config';
+import { parseConfig } from '../mixins/config';
 import { type Embedded, embed } from '../mixins/embedded/embed';
+import { assertPortIsFree } from '../mixins/embedded/free-port';
 import { explain, loadEnvFile, onStopSignal } from '../mixins/embedded/lifecycle';
 import { startScreen } from '../mixins/embedded/screen';
 import { brokerOptions } from '../moleculer.config';
@@ -15,7 +15,8 @@ async function main(): Promise<void> {
   onStopSignal(() => stop());
   loadEnvFile();
   const config = parseConfig(process.env);
-  await assertPortIsFree(config);
+  // Before anything is started: moleculer-web would end the process from wherever it is.
+  if (config.services.includes('api')) await assertPortIsFree(config.port, config.host);
   const foundation: Embedded = config.mode === 'embedded' ? await embed(config, log) : { config, stop };
   // The broker stops what it stands on when all services have stopped.
   const broker = new ServiceBroker(brokerOptions(foundation.config, { stopped: foundation.stop }));
@@ -28,14 +29,6 @@ async function main(): Promise<void> {
     throw error;
   }
   if (process.env.NODE_ENV !== 'production') process.stdout.write(startScreen(broker, config));
-}
-
-/** Before anything is started: moleculer-web would end the process from wherever it is. */
-async function assertPortIsFree({ services, host, port }: Config): Promise<void> {
-  if (!services.includes('api')) return;
-  const probe = createServer();
-  await new Promise<void>((resolve, reject) => probe.once('error', reject).listen({ host, port }, resolve));
-  await new Promise(resolve => probe.close(resolve));
 }
 
 main().catch(error => {

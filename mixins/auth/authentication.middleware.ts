@@ -2,7 +2,7 @@ import type { ActionSchema, Context, Middleware, Service, ServiceBroker } from '
 import type { Auth, Identity, Meta } from '../contract';
 import { commonProblems } from '../errors';
 import { type Authenticator, authenticatorOf } from './authenticator';
-import { closeKeys } from './keys';
+import { closeKeys } from './key-source';
 
 type Caller = Context<unknown, Meta>;
 

@@ -4,7 +4,8 @@ import type { ServiceBroker } from 'moleculer';
 import { configOf } from '../config';
 import { type Identity, Role } from '../contract';
 import { commonProblems } from '../errors';
-import { type KeySource, keysOf } from './keys';
+import { keySourceOf } from './key-source';
+import type { KeySource } from './keys';
 import { CLOCK_SKEW_SECONDS } from './lifetimes';
 
 /** A token that was verified, and what must be looked at each time it is shown again. */
@@ -31,7 +32,7 @@ export class Authenticator {
   /**
    * Who a token was given to.
    * @throws UNAUTHENTICATED when it is missing, malformed, forged, expired, of another issuer or audience, or of an
-   * ended session
+   * ended session; UNAVAILABLE when no key is known at all
    */
   async verify(token: string | undefined): Promise<Identity> {
     if (!token) throw commonProblems.UNAUTHENTICATED();
@@ -130,7 +131,7 @@ export function authenticatorOf(broker: ServiceBroker): Authenticator {
   const holder = broker as Holder;
   if (!holder[AUTHENTICATOR]) {
     const { issuer, audience } = configOf(broker).jwt;
-    holder[AUTHENTICATOR] = new Authenticator(keysOf(broker), { issuer, audience });
+    holder[AUTHENTICATOR] = new Authenticator(keySourceOf(broker), { issuer, audience });
   }
   return holder[AUTHENTICATOR];
 }

@@ -1,5 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** A private key that signs tokens, and the instant (milliseconds) at which it was made. */
@@ -59,10 +59,11 @@ export function writeKeyFile(folder: string, now: number): KeyFile {
 }
 
 /**
- * Reads every key file of the folder, oldest first.
+ * Reads every key file of the folder, oldest first; none where there is no folder.
  * @throws naming a file that holds no key for ES256
  */
 export function readKeyFiles(folder: string): KeyFile[] {
+  if (!existsSync(folder)) return [];
   return readdirSync(folder)
     .map(name => FILE_NAME.exec(name))
     .filter(match => match !== null)

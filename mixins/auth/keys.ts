@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { ServiceBroker } from 'moleculer';
 import { type Config, configOf } from '../config';
 import { keyFolder, parseKey, readKeyFiles, writeKeyFile } from './key-files';
@@ -20,8 +20,23 @@ export interface PublicJwk {
 export interface KeySource {
   /** The public key of that id, as far as it is known. */
   find(kid: string): KeyObject | undefined;
-  /** Looks for keys anew, at most each 10 s: for whoever met an id that is not known. */
+  /**
+   * Looks for keys anew, at most each 10 s: for whoever met an id that is not known.
+   * @throws UNAVAILABLE when there is no key at all
+   */
   refetch(): Promise<void>;
+  /** Only where the keys come from elsewhere: begins to keep the last good set in `copy`, and takes over what it holds. */
+  keepIn?(copy: KeyCopy): Promise<void>;
+  /** Keeps nothing in `copy` any more. */
+  forget?(copy: KeyCopy): void;
+}
+
+/** Where the last good set of public keys is kept, so that a node starts while those who publish it are down. */
+export interface KeyCopy {
+  /** The keys that were kept; none at the very first start. */
+  read(): Promise<readonly PublicJwk[]>;
+  /** Keeps these instead of those before. */
+  write(jwks: readonly PublicJwk[]): Promise<void>;
 }
 
 /** A key pair and its id, the thumbprint of RFC 7638. */
@@ -178,7 +193,10 @@ export function keysOfPem(text: string): SigningKey[] {
   return [...(first ? [toSigningKey(first, 0)] : []), ...others.map(key => toSigningKey(key, Number.POSITIVE_INFINITY))];
 }
 
-/** Opens the keys that a configuration names; embedded, makes the first one. */
+/**
+ * Opens the private keys that a configuration names; embedded, makes the first one.
+ * @throws when there are none: in a mesh only a node that runs users has any
+ */
 export function openKeyStore({ jwt, mode, dataDir }: Config, onError?: (error: Error) => void): KeyStore {
   const { privateKeys } = jwt;
   if (privateKeys) {
@@ -187,23 +205,18 @@ export function openKeyStore({ jwt, mode, dataDir }: Config, onError?: (error: E
   }
   if (mode !== 'embedded') throw new Error('JWT_PRIVATE_KEYS is missing');
   const folder = keyFolder(dataDir);
-  if (!existsSync(folder) || readKeyFiles(folder).length === 0) writeKeyFile(folder, Date.now());
+  if (readKeyFiles(folder).length === 0) writeKeyFile(folder, Date.now());
   return new KeyStore(() => keysOfFolder(folder), folder, onError);
 }
 
 const KEYS = Symbol.for('hiver.keys');
 type Holder = ServiceBroker & { [KEYS]?: KeyStore };
 
-/** The keys of this broker, opened at their first use. */
+/** The private keys of this broker, for whoever signs; opened at their first use. */
 export function keysOf(broker: ServiceBroker): KeyStore {
   const holder = broker as Holder;
   holder[KEYS] ??= openKeyStore(configOf(broker), error =>
     broker.logger.warn(`The signing keys stay as they are: ${error.message}`),
   );
   return holder[KEYS];
-}
-
-/** Stops looking for new keys. */
-export function closeKeys(broker: ServiceBroker): void {
-  (broker as Holder)[KEYS]?.close();
 }

@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module';
 import { hash } from '@node-rs/argon2';
-import { dictionary } from '@zxcvbn-ts/language-common';
 import type { FieldError } from '../errors';
 import { BoundedQueue } from './bounded-queue';
 import { lowerWorkerPriority } from './thread-priority';
@@ -39,10 +39,26 @@ function normalize(password: string): string {
   return password.normalize('NFKC');
 }
 
-const LIST = dictionary['passwords-common'];
-const COMMON = new Set(LIST.filter(password => password.length >= PASSWORD_LENGTH.min));
-/** The very first guesses, also with a year or an exclamation mark behind them; the list knows little French. */
-const FIRST_GUESSES = new Set([...LIST.slice(0, 64), 'azerty', 'motdepasse', 'admin', 'hiver']);
+interface Guesses {
+  common: ReadonlySet<string>;
+  /** The very first ones, also with a year or an exclamation mark behind them. */
+  first: ReadonlySet<string>;
+}
+
+let known: Guesses | undefined;
+
+/** Read when somebody first chooses a password: most nodes of a mesh do without its 17 MB. */
+function guesses(): Guesses {
+  if (known) return known;
+  const { dictionary } = createRequire(__filename)('@zxcvbn-ts/language-common') as typeof import('@zxcvbn-ts/language-common');
+  const list = dictionary['passwords-common'];
+  known = {
+    common: new Set(list.filter(password => password.length >= PASSWORD_LENGTH.min)),
+    // The list knows little French.
+    first: new Set([...list.slice(0, 64), 'azerty', 'motdepasse', 'admin', 'hiver']),
+  };
+  return known;
+}
 
 /**
  * What is wrong with a password that somebody chooses: its length, or that it is guessed first (NIST SP 800-63B,
@@ -64,7 +80,7 @@ export function passwordProblems(password: string, email: string, field = 'passw
 
 function isCommon(lower: string): boolean {
   const stem = lower.replace(/[^\p{L}]+$/u, '');
-  return COMMON.has(lower) || FIRST_GUESSES.has(stem) || new Set(lower).size < 4 || isSequence(lower);
+  return guesses().common.has(lower) || guesses().first.has(stem) || new Set(lower).size < 4 || isSequence(lower);
 }
 
 /** `0123456789`, `abcdefghij`, also backwards. */

@@ -6,6 +6,7 @@ import { commonProblems } from '../errors';
 import { type ConstraintProblems, isRetriable, isUnavailable, toProblem } from './errors';
 import { Listener } from './listener';
 import { type Migration, migrate } from './migrations';
+import { type PoolUse, useOfPg, useOfSequelize } from './pool-use';
 import type { Queryable, StatementText } from './statement';
 import { isInTransaction, runTransaction, type Transaction, type TransactionHost } from './transaction';
 import { columnTypes } from './types';
@@ -96,6 +97,10 @@ export class Database implements Queryable {
 
   get isClosing(): boolean {
     return this.#closing !== undefined;
+  }
+
+  get pools(): PoolUse[] {
+    return [useOfPg('statements', this.#pool), useOfSequelize('transactions', this.sequelize)];
   }
 
   /** Resolves once the database was reached and migrated; rejects when a migration fails or it was closed first. */

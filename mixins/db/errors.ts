@@ -16,7 +16,7 @@ const UNUSABLE_TEXT = new Set(['22021', '22P05']);
 const UNAVAILABLE_CLASSES = new Set(['08', '53', '55', '57']);
 const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENOENT)/;
 const NO_CONNECTION =
-  /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error|not queryable|pool after calling end/;
+  /timeout exceeded when trying to connect|timeout expired|Connection terminated|Query read timeout|Client has encountered a connection error|not queryable|pool after calling end/;
 
 /** The driver's error inside what Sequelize wraps around it. */
 function unwrap(error: unknown): PostgresError {

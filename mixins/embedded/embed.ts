@@ -15,7 +15,7 @@ export interface Embedded {
 }
 
 /** Name of a domain's database. */
-function databaseName(domain: Domain): string {
+export function databaseName(domain: Domain): string {
   return `hiver_${domain.replaceAll('-', '_')}`;
 }
 
@@ -50,7 +50,11 @@ export async function embed(config: Config, log: PostgresOptions['log']): Promis
   }
 }
 
-function makeWritable(dataDir: string): void {
+/**
+ * Makes the data folder where it is missing.
+ * @throws {StartError} when it cannot be written
+ */
+export function makeWritable(dataDir: string): void {
   // Started by root, PostgreSQL runs as somebody else, who has to walk through.
   const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
   try {
@@ -73,7 +77,7 @@ function makeFolder(folder: string, mode: number): void {
 }
 
 /** 32 random bytes, made at first use; complete on disk or not there. */
-function keyFile(path: string): Buffer {
+export function keyFile(path: string): Buffer {
   if (!existsSync(path)) {
     const unfinished = `${path}.unfinished`;
     writeFileSync(unfinished, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flush: true });

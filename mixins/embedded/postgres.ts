@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { type Binaries, findBinaries } from './binaries';
 import { prepareCluster, SUPERUSER } from './cluster';
+import { freePort } from './free-port';
 import { commandOf, folderOf, hasEnded, isKnown, signal } from './processes';
 import { StartError } from './start-error';
 import { assertReachable, chooseUser, type SystemUser } from './system-user';
@@ -18,6 +18,10 @@ export interface PostgresOptions {
   log: { info(message: string): void; warn(message: string): void };
   /** Survives a power failure. Tests do without. */
   durable?: boolean;
+  /** Where it listens, if that is to be the same again; a free one unless told. */
+  port?: number;
+  /** Further settings of the server. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 export interface RunningPostgres {
@@ -113,7 +117,7 @@ class Server {
     });
     if (existsSync(this.#logFile)) renameSync(this.#logFile, `${this.#logFile}.previous`);
     for (let attempt = 1; ; attempt++) {
-      this.#port = await freePort();
+      this.#port = this.#options.port ?? (await freePort());
       try {
         return await this.#launch();
       } catch (error) {
@@ -222,19 +226,10 @@ class Server {
       log_error_verbosity: 'terse',
       log_min_error_statement: 'panic',
       ...(this.#options.durable === false && { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+      ...this.#options.settings,
     };
     return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   }
-}
-
-function freePort(): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  const probe = createServer().once('error', reject);
-  probe.listen(0, '127.0.0.1', () => {
-    const address = probe.address();
-    probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-  });
-  return promise;
 }
 
 function readText(path: string): string {

@@ -15,6 +15,11 @@ export interface CarriedEvent {
    * nothing has looked all the same, and is to be remembered: what comes while it is away is not old.
    */
   isFirstCatchUp: boolean;
+  /**
+   * Only where the group's offset is in the group's own database: it was read before that was emptied, and its inbox
+   * with it. What happened then does not happen again.
+   */
+  isRepeated?: boolean;
 }
 
 /** Up to 500 events, in the log's order. */
@@ -45,9 +50,29 @@ export interface Group {
   deliver(chunk: Chunk): Promise<void>;
 }
 
+/** How far behind a group is in one part of the log. */
+export interface Lag {
+  /** `users.create/3`: topic and partition; where outboxes are the log, the outbox and the topic: `users/users.create`. */
+  place: string;
+  /** Everything before it was handled. */
+  position: number;
+  end: number;
+  /** Events that wait; of a compacted topic that may be more than there still are. */
+  lag: number;
+}
+
 export interface Subscription {
+  /** How far it is behind in what it follows itself, as it saw at its last fetch; asks nobody. */
+  lag?(): readonly PartitionLag[];
   /** Ends after the chunk that is under way. */
   stop(): Promise<void>;
+}
+
+/** Events of a partition that are still to be handled. */
+export interface PartitionLag {
+  topic: string;
+  partition: number;
+  lag: number;
 }
 
 /**
@@ -82,6 +107,11 @@ export interface Carrier {
    * deleted; `undefined` when nobody has read any.
    */
   readByAll?(outbox: Outbox): Promise<number | undefined>;
+  /**
+   * How far behind a group is, in all processes together.
+   * @throws when the log cannot be asked just now
+   */
+  lag?(group: Pick<Group, 'name' | 'topics' | 'connections'>): Promise<Lag[]>;
   /** Before the first outbox or group. */
   start(): Promise<void>;
   /** After the last outbox and group. */

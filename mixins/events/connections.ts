@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { Sequelize } from 'sequelize';
+import { type PoolUse, useOfPg, useOfSequelize } from '../db/pool-use';
 import type { Queryable, StatementText } from '../db/statement';
 import { runTransaction, type Transaction } from '../db/transaction';
 import { columnTypes } from '../db/types';
@@ -52,6 +53,10 @@ export class Connections implements Queryable {
 
   inTransaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     return runTransaction({ name: this.owner.name, sequelize: this.#sequelize, pool: this, owner: this.owner }, undefined, work);
+  }
+
+  get pools(): PoolUse[] {
+    return [useOfPg('events', this.#pool), useOfSequelize('events-transactions', this.#sequelize)];
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServiceBroker } from 'moleculer';
 import type { Transaction } from '../db/transaction';
+import type { TraceUnits } from '../tracing/deliveries';
 import { type CarriedEvent, type Chunk, isOffsetMoved } from './carrier';
 import type { Connections } from './connections';
 import { bury } from './dead-letters';
@@ -24,6 +25,8 @@ export interface Counters {
   tooOld: number;
   /** Reactions that were left out because the state was only told once more. */
   republished: number;
+  /** Reactions that were left out because they happened before the database was emptied. */
+  repeated: number;
   parked: number;
   dead: number;
 }
@@ -33,6 +36,7 @@ interface ConsumerOptions {
   handlers: readonly Handler[];
   retention: Retention;
   counters: Counters;
+  trace: TraceUnits;
   /** Ends it: what it is at fails, and nothing of it is committed. */
   signal: AbortSignal;
   log: Pick<ServiceBroker['logger'], 'info' | 'warn' | 'error'>;
@@ -60,10 +64,7 @@ export class Consumer {
     const last = chunk.events.at(-1);
     if (!last) return;
     try {
-      await this.#commit(async tx => {
-        await chunk.advance?.(tx, last);
-        await carryOut(tx, sortByKey(units));
-      });
+      await this.#carryOut(sortByKey(units), tx => chunk.advance?.(tx, last));
     } catch (error) {
       if (isOffsetMoved(error) || this.options.signal.aborted) throw error;
       // Somebody who is not known yet is nothing to worry about.
@@ -73,11 +74,36 @@ export class Consumer {
     this.options.counters.handled += units.length;
   }
 
-  /** Brings replicas up to date with some events, and nothing else. */
-  async replay(events: readonly CarriedEvent[], service: string): Promise<void> {
+  /**
+   * Brings replicas up to date with some events, and nothing else.
+   * @returns how many of them could not be used: what was given up once stands in the log for ever
+   */
+  async replay(events: readonly CarriedEvent[], service: string): Promise<number> {
     const units = events.flatMap(event => this.#unitsOf(event));
     const replicas = units.filter(unit => unit.kind === 'replica' && unit.handler.service === service);
-    await this.#commit(tx => carryOut(tx, sortByKey(replicas)));
+    try {
+      await this.#commit(tx => carryOut(tx, sortByKey(replicas)));
+      return 0;
+    } catch (error) {
+      if (this.options.signal.aborted) throw error;
+      return await this.#replayOneByOne(replicas);
+    }
+  }
+
+  async #replayOneByOne(replicas: readonly Unit[]): Promise<number> {
+    let failed = 0;
+    for (const unit of replicas) {
+      try {
+        await this.#commit(tx => carryOut(tx, [unit]));
+      } catch (error) {
+        if (this.options.signal.aborted) throw error;
+        failed++;
+        this.options.log.warn(
+          `Left out of the replay: ${unit.event.topic} ${unit.event.key} (event ${unit.eventId}): ${describeError(error)}`,
+        );
+      }
+    }
+    return failed;
   }
 
   async #oneByOne(chunk: Chunk, units: readonly Unit[]): Promise<void> {
@@ -96,10 +122,7 @@ export class Consumer {
   async #settle(unit: Unit, advance: Advance): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#commit(async tx => {
-          await advance(tx);
-          await carryOut(tx, [unit]);
-        });
+        return await this.#carryOut([unit], advance);
       } catch (error) {
         if (isOffsetMoved(error) || this.options.signal.aborted) throw error;
         if (isUnknownPerson(error)) return await this.#park(unit, error.userId, advance);
@@ -129,6 +152,15 @@ export class Consumer {
     this.options.log.error(`Given up after ${MAX_TRIES} tries, it is in dead_letters: ${what}: ${reason}`);
   }
 
+  #carryOut(units: readonly Unit[], advance: Advance): Promise<void> {
+    return this.options.trace(units, traced =>
+      this.#commit(async tx => {
+        await advance(tx);
+        await carryOut(tx, traced);
+      }),
+    );
+  }
+
   #commit(work: (tx: Transaction) => Promise<void>): Promise<void> {
     const { connections, signal, log } = this.options;
     return persist(() => connections.inTransaction(work), signal, log);
@@ -151,6 +183,10 @@ export class Consumer {
 
   #mayReact(event: CarriedEvent, envelope: Envelope | undefined): boolean {
     const { retention, counters } = this.options;
+    if (event.isRepeated) {
+      counters.repeated++;
+      return false;
+    }
     if (envelope?.republished) {
       counters.republished++;
       return false;

@@ -49,7 +49,9 @@ function runner(service: Service, topic: string, entry: EventSchema): Handler['r
   // emitLocalEventHandler alone is the bare handler.
   const wrapped = broker.middlewares.wrapHandler('localEvent', handle, event as never) as (ctx: Context) => Promise<void>;
   return async (envelope, locals) => {
-    const ctx = broker.ContextFactory.create(broker, endpoint as never, envelope, { requestID: envelope.requestid });
+    const { requestid: requestID, traceparent } = envelope;
+    const headers = traceparent ? { traceparent } : {};
+    const ctx = broker.ContextFactory.create(broker, endpoint as never, envelope, { requestID, headers });
     const named: Context<unknown, Meta> = Object.assign(ctx, {
       eventName: topic,
       eventType: 'emit',

@@ -1,7 +1,8 @@
 import type { ServiceBroker } from 'moleculer';
-import type { CarriedEvent, Carrier, Group, Subscription } from './carrier';
+import type { CarriedEvent, Carrier, Group, Lag, Subscription } from './carrier';
 import { Reader, toEvent } from './embedded.reader';
 import { Loop } from './loop';
+import { readPositions } from './offsets';
 import type { LogState, Outbox } from './outbox';
 
 /** Milliseconds between looks at a log that another process may have published to. */
@@ -60,6 +61,8 @@ export class EmbeddedCarrier implements Carrier {
     this.#readers.set(group, readers);
     for (const outbox of this.#logs.keys()) this.#read(group, outbox, readers);
     return {
+      // A log has one partition, and is named as the domain that it is of.
+      lag: () => [...readers].map(([{ name }, { lag }]) => ({ topic: name, partition: 0, lag })),
       stop: async () => {
         this.#readers.delete(group);
         await Promise.all([...readers.values()].map(reader => reader.stop()));
@@ -73,7 +76,7 @@ export class EmbeddedCarrier implements Carrier {
       for (let after = 0; after < end; ) {
         const rows = await outbox.page(after, topics);
         const wanted = rows.filter(row => row.isWanted && row.position <= end);
-        if (wanted.length > 0) await deliver(wanted.map(row => toEvent(outbox.name, row, false)));
+        if (wanted.length > 0) await deliver(wanted.map(row => toEvent(outbox.name, row)));
         after = rows.at(-1)?.position ?? end;
       }
     }
@@ -82,6 +85,21 @@ export class EmbeddedCarrier implements Carrier {
   async readByAll(outbox: Outbox): Promise<number | undefined> {
     await Promise.all([...this.#readers.values()].map(readers => readers.get(outbox)?.report()));
     return outbox.readByAll();
+  }
+
+  async lag({ topics, connections }: Pick<Group, 'topics' | 'connections'>): Promise<Lag[]> {
+    const ofLogs = [...this.#logs.keys()].map(async outbox => {
+      const log = await outbox.state();
+      const positions = await readPositions(connections, outbox.name, log, topics);
+      const waiting = await outbox.countAfter(positions);
+      return [...positions].map(([topic, position]) => ({
+        place: `${outbox.name}/${topic}`,
+        position,
+        end: log.end,
+        lag: waiting.get(topic) ?? 0,
+      }));
+    });
+    return (await Promise.all(ofLogs)).flat();
   }
 
   #read(group: Group, outbox: Outbox, readers: Map<Outbox, Reader>): void {

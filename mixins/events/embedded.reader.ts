@@ -10,6 +10,8 @@ const MAX_BACKOFF = 5_000;
 /** Rows without interest to the group after which it notes that it has passed them. */
 const UNNOTED_ROWS = 1_000;
 const REPORT_EVERY = 60_000;
+/** The same while it moves on: what it read after its last report it would react to again in an emptied database. */
+const REPORT_PROGRESS_EVERY = 1_000;
 
 interface EmbeddedEvent extends CarriedEvent {
   position: number;
@@ -26,7 +28,10 @@ export class Reader {
   #told: LogState | undefined;
   /** Everything up to here was looked at; the offsets lag behind it over rows without interest. */
   #cursor = 0;
+  /** The same, but not forgotten while the group's database is away. */
+  #passed = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
+  #reported = -1;
   #backoff = 0;
   #isStopped = false;
 
@@ -52,25 +57,45 @@ export class Reader {
     this.#loop.wake();
   }
 
+  /** Rows of the log behind what was looked at, whether the group wants them or not. */
+  get lag(): number {
+    const end = this.#log?.end ?? this.#told?.end ?? 0;
+    return Math.max(0, end - this.#passed);
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#loop.stop();
+    if (this.#hasProgress) await this.report().catch(() => undefined);
   }
 
   /** Tells the outbox's database how far the group has read. */
   async report(): Promise<void> {
     if (!this.#isLoaded) return;
     this.#reportedAt = performance.now();
-    await this.outbox.noteReader(this.group.name, this.#offsets.position);
+    const { position } = this.#offsets;
+    await this.outbox.noteReader(this.group.name, position);
+    this.#reported = position;
+  }
+
+  get #hasProgress(): boolean {
+    return this.#isLoaded && this.#offsets.position !== this.#reported;
+  }
+
+  /** Milliseconds until the next report is due. */
+  get #untilReport(): number {
+    return this.#reportedAt + (this.#hasProgress ? REPORT_PROGRESS_EVERY : REPORT_EVERY) - performance.now();
   }
 
   async #work(): Promise<number> {
     try {
-      while (!this.#isStopped && (await this.#readPage()));
-      if (performance.now() - this.#reportedAt > REPORT_EVERY) await this.report();
+      for (let isMore = true; isMore && !this.#isStopped; ) {
+        isMore = await this.#readPage();
+        if (this.#untilReport <= 0) await this.report();
+      }
       if (this.#backoff > 0) this.log.info(`${this.group.name} reads the events of ${this.outbox.name} again`);
       this.#backoff = 0;
-      return LOOK_EVERY;
+      return Math.min(LOOK_EVERY, Math.max(0, this.#untilReport));
     } catch (error) {
       this.#isLoaded = false;
       if (isOffsetMoved(error)) return 0;
@@ -88,18 +113,25 @@ export class Reader {
     if (!this.#isLoaded) await this.#load();
     this.#log ??= await this.#askForState();
     const log = this.#log;
-    if (await this.#offsets.adoptLog(this.group.connections, log)) {
+    if (await this.#offsets.adoptLog(this.group.connections, log, () => this.outbox.furthestOf(this.group.name))) {
       this.#isLoaded = false;
       return true;
     }
     const after = Math.max(this.#offsets.position, this.#cursor);
+    this.#passed = after;
     if (after >= log.end) return false;
     const rows = await this.outbox.page(after, this.group.topics);
     const last = rows.at(-1)?.position ?? log.end;
     this.#log = { ...this.#log, end: Math.max(this.#log.end, last) };
     await this.#deliver(rows, last);
     this.#cursor = last;
+    this.#passed = last;
     return last < log.end;
+  }
+
+  #toEvent(row: StampedRow): EmbeddedEvent {
+    const { firstEnd, readBefore } = this.#offsets.of(row.topic);
+    return toEvent(this.outbox.name, row, firstEnd, readBefore);
   }
 
   async #askForState(): Promise<LogState> {
@@ -119,7 +151,7 @@ export class Reader {
   async #deliver(rows: readonly StampedRow[], last: number): Promise<void> {
     const events = rows
       .filter(row => row.isWanted && row.position > this.#offsets.of(row.topic).position)
-      .map(row => toEvent(this.outbox.name, row, row.position <= this.#offsets.of(row.topic).firstEnd));
+      .map(row => this.#toEvent(row));
     if (events.length > 0) {
       await this.group.deliver({
         events,
@@ -131,7 +163,8 @@ export class Reader {
   }
 }
 
-export function toEvent(source: string, row: StampedRow, isFirstCatchUp: boolean): EmbeddedEvent {
+export function toEvent(source: string, row: StampedRow, firstEnd = 0, readBefore = 0): EmbeddedEvent {
   const { topic, key, envelope: value, position } = row;
-  return { topic, key, value, position, place: `${source}/${position}`, isFirstCatchUp };
+  const place = `${source}/${position}`;
+  return { topic, key, value, position, place, isFirstCatchUp: position <= firstEnd, isRepeated: position <= readBefore };
 }

@@ -2,7 +2,8 @@ import type { Service, ServiceBroker } from 'moleculer';
 import { configOf } from '../config';
 import { closeDatabase, type Database } from '../db/database';
 import type { PurgeRule } from '../db/purge-rule';
-import type { Carrier, Subscription } from './carrier';
+import { unitTracer } from '../tracing/deliveries';
+import type { Carrier, PartitionLag, Subscription } from './carrier';
 import { closeCarrier, openCarrier } from './carriers';
 import { Connections } from './connections';
 import { Consumer, type Counters } from './consumer';
@@ -43,7 +44,7 @@ export class Hub {
   readonly outbox: Outbox;
   readonly relay: Relay;
   readonly retention: Retention;
-  readonly counters: Counters = { handled: 0, tombstones: 0, tooOld: 0, republished: 0, parked: 0, dead: 0 };
+  readonly counters: Counters = { handled: 0, tombstones: 0, tooOld: 0, republished: 0, repeated: 0, parked: 0, dead: 0 };
   readonly log: ServiceBroker['logger'];
   /** Names of services that have been here; the group does not run without one that is being replaced. */
   readonly #expected = new Set<string>();
@@ -63,7 +64,9 @@ export class Hub {
     this.log = broker.getLogger(`events.${database.name}`);
     this.retention = { ...FIXED_RETENTION, ...configOf(broker).retention, ...options.retention };
     this.connections = new Connections(database, error => this.log.warn(`An idle connection was lost: ${error.message}`));
-    const lease = new Lease(this.connections, reason => this.log.warn(`The lease on the outbox is lost: ${reason}`));
+    const lease = new Lease(this.connections, broker.nodeID, reason =>
+      this.log.warn(`The lease on the outbox is lost: ${reason}`),
+    );
     this.outbox = new Outbox(database.name, this.connections, lease);
     const { carrier, started } = openCarrier(broker);
     this.carrier = carrier;
@@ -80,6 +83,11 @@ export class Hub {
 
   get isConsuming(): boolean {
     return this.#consuming !== undefined;
+  }
+
+  /** How far the consumer at work is behind; nothing of what others of its group follow. */
+  get lag(): readonly PartitionLag[] {
+    return this.#consuming?.subscription?.lag?.() ?? [];
   }
 
   /** Names of services that the group waits for. */
@@ -166,7 +174,8 @@ export class Hub {
   #beginConsuming(): void {
     const abort = new AbortController();
     const { connections, handlers, retention, counters, log, carrier } = this;
-    const shared = { connections, handlers, retention, counters, signal: abort.signal, log };
+    const trace = unitTracer(this.broker, this.database.name);
+    const shared = { connections, handlers, retention, counters, trace, signal: abort.signal, log };
     const consumer = new Consumer(shared);
     const parked = new ParkedEvents(shared);
     const group = { name: this.database.name, topics: consumer.topics, connections };

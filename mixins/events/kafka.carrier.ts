@@ -1,6 +1,7 @@
-import type { CarriedEvent, Carrier, Group, Subscription } from './carrier';
+import type { CarriedEvent, Carrier, Group, Lag, Subscription } from './carrier';
 import { declaredTopics, type EventKind } from './event';
 import type { KafkaConnection, Log } from './kafka.client';
+import { lagOf } from './kafka.lag';
 import { type Names, namesWith } from './kafka.names';
 import { replayTopics } from './kafka.replay';
 import { KafkaSender } from './kafka.sender';
@@ -77,6 +78,11 @@ export class KafkaCarrier implements Carrier {
     const { connection, log } = this.options;
     await this.#ensure(kindsOf(topics));
     await replayTopics({ connection, names: this.#names, topics, deliver, log });
+  }
+
+  lag(group: Pick<Group, 'name' | 'topics'>): Promise<Lag[]> {
+    const { connection, log } = this.options;
+    return lagOf(group, { connection, names: this.#names, log });
   }
 
   async #send(outbox: Outbox, sender: KafkaSender, rows: readonly OutboxRow[]): Promise<void> {

@@ -51,7 +51,8 @@ export function openClient(connection: KafkaConnection, log: Log, { retry, reque
   const sockets = new Set<Socket>();
   const kafka = new Kafka({
     clientId: connection.clientId,
-    brokers: [...connection.brokers],
+    // Each client asks the first of its list first: that may be the one that is down.
+    brokers: shuffled(connection.brokers),
     ssl: connection.ssl,
     sasl: saslOf(connection),
     connectionTimeout: 1_000,
@@ -82,6 +83,11 @@ export async function withAdmin<T>({ kafka }: Pick<Client, 'kafka'>, work: (admi
   }
 }
 
+function shuffled<T>(items: readonly T[]): T[] {
+  const start = Math.floor(Math.random() * items.length);
+  return [...items.slice(start), ...items.slice(0, start)];
+}
+
 /** The error that another one wraps: kafkajs wraps what it tried several times. */
 export function rootOf(error: unknown): Error & { type?: string } {
   const { cause } = error as Error;
@@ -96,7 +102,8 @@ function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs, sockets:
   if (!ssl) return tcp.once('connect', onConnect);
   // A reset, and what TCP itself says, reach the secured socket as an end of the one below.
   const servername = isIP(host) ? undefined : host;
-  return connectTls({ ...(typeof ssl === 'object' && ssl), ...(servername && { servername }), socket: tcp }, onConnect);
+  // By `host` the certificate is looked at: on a socket that is given, Node would take it for one of localhost.
+  return connectTls({ ...(typeof ssl === 'object' && ssl), host, ...(servername && { servername }), socket: tcp }, onConnect);
 }
 
 function saslOf({ sasl, token }: KafkaConnection): SASLOptions | undefined {
@@ -118,10 +125,12 @@ function logTo(log: Log): (entry: LogEntry) => void {
   saidTo.set(log, saidAt);
   return ({ namespace, log: { message } }) => {
     const line = `kafkajs ${namespace}: ${message}`;
+    // Waits and ports differ from one time to the next.
+    const kind = line.replaceAll(/\d+/g, '#');
     const now = performance.now();
-    if (now - (saidAt.get(line) ?? Number.NEGATIVE_INFINITY) < QUIET) return;
+    if (now - (saidAt.get(kind) ?? Number.NEGATIVE_INFINITY) < QUIET) return;
     if (saidAt.size > 100) saidAt.clear();
-    saidAt.set(line, now);
+    saidAt.set(kind, now);
     log.warn(line);
   };
 }

@@ -36,8 +36,18 @@ export class KafkaSender {
     private readonly log: Log,
   ) {}
 
+  /** Connects to one of the brokers: whichever is asked first may be down while the cluster is well. */
   async connect(): Promise<void> {
-    if (this.#connected) return;
+    for (let left = this.connection.brokers.length; !this.#connected; left--) {
+      try {
+        await this.#connect();
+      } catch (error) {
+        if (left <= 1) throw error;
+      }
+    }
+  }
+
+  async #connect(): Promise<void> {
     const client = openClient(this.connection, this.log, {
       retry: { initialRetryTime: 50, retries: 0 },
       requestTimeout: ACKNOWLEDGE_WITHIN + 500,

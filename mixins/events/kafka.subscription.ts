@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, IMemberAssignment, KafkaMessage, RetryOptions } from 'kafkajs';
-import type { Group, Subscription } from './carrier';
+import type { Group, PartitionLag, Subscription } from './carrier';
 import { type Client, type KafkaConnection, type Log, openClient } from './kafka.client';
 import { FirstLook, metadataOf } from './kafka.first-look';
 import { chunksOf, toEvent } from './kafka.messages';
 import type { Names } from './kafka.names';
+import { Positions } from './kafka.positions';
 import { isTopicMismatch, PARTITIONS } from './kafka.topics';
 
 /** Milliseconds of silence after which a member is held to be dead, and its partitions go to others. */
@@ -13,6 +14,10 @@ const HEARTBEAT = 500;
 /** Bounds how long a stop takes; a shorter one only keeps an idle process busy. */
 const MAX_WAIT = 250;
 const MAX_BACKOFF = 5_000;
+/** Of a request, within some two seconds. */
+const TRIES = 5;
+/** What kafkajs takes for the end, and is an outage: no broker could be asked who leads the group. */
+const PASSING = new Set(['KafkaJSGroupCoordinatorNotFound', 'KafkaJSLockTimeout', 'KafkaJSTimeout']);
 /** How long a stop waits for Kafka; members that do not say goodbye are missed after the session's time. */
 const STOP_WITHIN = 2_500;
 
@@ -34,10 +39,11 @@ export class KafkaSubscription implements Subscription {
   readonly #abort = new AbortController();
   readonly #client: Client;
   readonly #consumer: Consumer;
-  readonly #begun: Promise<void>;
+  #begun: Promise<void>;
   /** Made anew each time the group divides its partitions: what was fetched before is nobody's then. */
   #look: FirstLook | undefined;
   #lookAbort = new AbortController();
+  readonly #positions = new Positions();
 
   constructor(private readonly options: SubscriptionOptions) {
     const { connection, names, group, sessionTimeout = SESSION_TIMEOUT, log } = options;
@@ -55,9 +61,15 @@ export class KafkaSubscription implements Subscription {
     });
     this.#consumer.on(this.#consumer.events.GROUP_JOIN, ({ payload }) => this.#onJoin(payload.memberAssignment));
     this.#consumer.on(this.#consumer.events.CRASH, ({ payload: { error, restart } }) => {
-      if (!restart) this.#fail(error);
+      if (restart) return;
+      if (PASSING.has(error.name)) this.#begun = this.#begin();
+      else this.#fail(error);
     });
     this.#begun = this.#begin();
+  }
+
+  lag(): readonly PartitionLag[] {
+    return this.#positions.lags(this.options.names.event);
   }
 
   async stop(): Promise<void> {
@@ -72,19 +84,25 @@ export class KafkaSubscription implements Subscription {
     return this.#abort.signal.aborted;
   }
 
-  /** Through outages of any length, and no longer than until it is stopped: kafkajs compares its count with this each time. */
+  /**
+   * Some tries, then a start from the beginning, and so on through outages of any length: the coordinator of the group is
+   * looked for at the start only, and another broker may have become it. Stopped, no longer: kafkajs compares its count
+   * with this each time.
+   */
   #retry(): RetryOptions {
-    const retries = { valueOf: () => (this.#isStopped ? 0 : 1_000_000) } as unknown as number;
+    const retries = { valueOf: () => (this.#isStopped ? 0 : TRIES) } as unknown as number;
     return { initialRetryTime: 100, maxRetryTime: 1_000, retries, restartOnFailure: async () => !this.#isStopped };
   }
 
   async #begin(): Promise<void> {
     const { names, group } = this.options;
     try {
-      await this.#ensureTopics();
+      await this.#waitFor(async () => {
+        await this.options.ensureTopics();
+        await this.#consumer.connect();
+        await this.#consumer.subscribe({ topics: group.topics.map(names.topic), fromBeginning: true });
+      });
       if (this.#isStopped) return;
-      await this.#consumer.connect();
-      await this.#consumer.subscribe({ topics: group.topics.map(names.topic), fromBeginning: true });
       await this.#consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
@@ -96,10 +114,10 @@ export class KafkaSubscription implements Subscription {
     }
   }
 
-  async #ensureTopics(): Promise<void> {
+  async #waitFor(work: () => Promise<void>): Promise<void> {
     for (let backoff = 100; !this.#isStopped; backoff = Math.min(backoff * 2, MAX_BACKOFF)) {
       try {
-        return await this.options.ensureTopics();
+        return await work();
       } catch (error) {
         if (isTopicMismatch(error)) throw error;
         if (backoff === 100) this.options.log.warn(`${this.options.group.name} waits for Kafka: ${(error as Error).message}`);
@@ -115,6 +133,7 @@ export class KafkaSubscription implements Subscription {
   #onJoin(assignment: IMemberAssignment): void {
     this.#lookAbort.abort();
     this.#lookAbort = new AbortController();
+    this.#positions.keep(assignment);
     if (this.#isStopped) return;
     const groupId = this.options.names.group(this.options.group.name);
     const { signal } = this.#lookAbort;
@@ -127,6 +146,7 @@ export class KafkaSubscription implements Subscription {
     // Aborted when the partitions are divided anew: then this is fetched again, here or elsewhere.
     const firstEnd = await look?.endOf(topic, partition).catch(() => undefined);
     if (firstEnd === undefined) return;
+    this.#positions.fetched(payload.batch);
     for (const chunk of chunksOf(messages)) {
       if (this.#isStopped || look !== this.#look || !payload.isRunning() || payload.isStale()) return;
       const isDelivered = await this.#deliver(payload, chunk, firstEnd);
@@ -164,5 +184,6 @@ export class KafkaSubscription implements Subscription {
     payload.resolveOffset(last.offset);
     const partitions = [{ partition, offset: String(next), metadata }];
     await payload.commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
+    this.#positions.handled(payload.batch, next);
   }
 }

@@ -6,10 +6,11 @@ import type { Connections } from './connections';
 export const LEASE = 5_000;
 const RENEW_EVERY = 1_000;
 
-const acquire = statement<{ owner: string; lease: number }, { epoch: number; isTakenOver: boolean }>(
+const acquire = statement<{ owner: string; node: string; lease: number }, { epoch: number; isTakenOver: boolean }>(
   'events.lease.acquire',
   `update relay_lease
-   set owner = $owner, epoch = epoch + 1, expires_at = clock_timestamp() + $lease * interval '1 millisecond'
+   set owner = $owner, node = $node, epoch = epoch + 1,
+     expires_at = clock_timestamp() + $lease * interval '1 millisecond'
    where owner is null or owner = $owner or expires_at < clock_timestamp()
    returning epoch, old.owner is not null and old.owner <> $owner as "isTakenOver"`,
 );
@@ -39,6 +40,8 @@ export class Lease {
 
   constructor(
     private readonly connections: Connections,
+    /** Name of the process, for people. */
+    private readonly node: string,
     private readonly onLost: (reason: string) => void,
   ) {}
 
@@ -62,7 +65,7 @@ export class Lease {
   /** Takes the lease if it is free; returns whether it is held then. */
   async acquire(): Promise<boolean> {
     const asked = performance.now();
-    const taken = await acquire.maybe(this.connections, { owner: this.owner, lease: LEASE });
+    const taken = await acquire.maybe(this.connections, { owner: this.owner, node: this.node, lease: LEASE });
     if (!taken) return false;
     this.#epoch = taken.epoch;
     this.#validUntil = asked + LEASE;

@@ -127,4 +127,29 @@ export const eventLogMigrations: readonly Migration[] = [
     create index parked_events_waits_idx on parked_events (waits_for);
     `,
   ),
+  migration(
+    'events-0003-parked-arrivals',
+    `
+    -- How often whoever a parked event waits for has arrived: one try does not undo what came after its look.
+    alter table parked_events add column arrivals integer not null default 0;
+    `,
+  ),
+  migration(
+    'events-0004-emptied-groups',
+    `
+    -- How far a group has ever read. Its own offset is gone when its database was emptied, and so is its inbox.
+    alter table event_log_readers add column furthest bigint not null default 0;
+    update event_log_readers set furthest = position;
+
+    -- Up to here the group had read the log before its database was emptied: nothing reacts to that again.
+    alter table consumer_offsets add column read_before bigint not null default 0;
+    `,
+  ),
+  migration(
+    'events-0005-lease-node',
+    `
+    -- Whose lease it is, for people: the id of the node.
+    alter table relay_lease add column node text;
+    `,
+  ),
 ];

@@ -11,18 +11,22 @@ export interface Offset {
   position: number;
   /** End of the log when the group first looked. */
   firstEnd: number;
+  /** Up to here the group had read it before its database was emptied. */
+  readBefore: number;
 }
 
 const selectOffsets = statement<{ source: string; topics: string[] }, Offset>(
   'events.offsets',
-  `select topic, log_id as "logId", position, first_end as "firstEnd" from consumer_offsets
+  `select topic, log_id as "logId", position, first_end as "firstEnd",
+     read_before as "readBefore"
+   from consumer_offsets
    where source = $source and topic = any($topics::text[])`,
 );
 
-const insertOffsets = statement<{ source: string; topics: string[] } & LogState>(
+const insertOffsets = statement<{ source: string; topics: string[]; readBefore: number } & LogState>(
   'events.offsets.insert',
-  `insert into consumer_offsets (source, topic, log_id, position, first_end)
-   select $source, topic, $logId, 0, $end from unnest($topics::text[]) as topic
+  `insert into consumer_offsets (source, topic, log_id, position, first_end, read_before)
+   select $source, topic, $logId, 0, $end, $readBefore from unnest($topics::text[]) as topic
    on conflict do nothing`,
 );
 
@@ -45,6 +49,17 @@ const advanceOffsets = statement<
      and consumer_offsets.topic = known.topic and consumer_offsets.position = known.position
    returning consumer_offsets.topic`,
 );
+
+/** Position up to which each topic of a log was read, by the group whose database it is; 0 of what it never read. */
+export async function readPositions(
+  on: Queryable,
+  source: string,
+  log: LogState,
+  topics: readonly string[],
+): Promise<Map<string, number>> {
+  const known = (await selectOffsets.all(on, { source, topics: [...topics] })).filter(({ logId }) => logId === log.logId);
+  return new Map(topics.map(topic => [topic, known.find(offset => offset.topic === topic)?.position ?? 0]));
+}
 
 /**
  * How far a group has read one log, kept in the group's own database: what an event causes and that it was read become
@@ -81,12 +96,17 @@ export class Offsets {
    * Starts at the beginning what was never read, or was read of another log. So was a log that ends before the offset:
    * its database was restored from a backup.
    * @param log as it is after the offsets were loaded
+   * @param furthest asks how far the group has ever read, as the log's database remembers it
    * @returns whether anything was started: load again then
    */
-  async adoptLog(on: Queryable, log: LogState): Promise<boolean> {
+  async adoptLog(on: Queryable, log: LogState, furthest: () => Promise<number>): Promise<boolean> {
     const unknown = this.topics.filter(topic => !this.#offsets.has(topic));
     const stale = [...this.#offsets.values()].filter(({ logId, position }) => logId !== log.logId || position > log.end);
-    if (unknown.length > 0) await insertOffsets.all(on, { source: this.source, topics: unknown, ...log });
+    if (unknown.length > 0) {
+      // Who knows no topic at all is new, or lost its database and its inbox with it.
+      const readBefore = this.#offsets.size === 0 ? await furthest() : 0;
+      await insertOffsets.all(on, { source: this.source, topics: unknown, readBefore, ...log });
+    }
     if (stale.length > 0) {
       const [topics, positions] = [stale.map(({ topic }) => topic), stale.map(({ position }) => position)];
       await restartOffsets.all(on, { source: this.source, topics, positions, ...log });

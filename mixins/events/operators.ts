@@ -1,56 +1,34 @@
 import type { ServiceBroker } from 'moleculer';
 import { statement } from '../db/statement';
-import { type Counters, parseEnvelope } from './consumer';
+import { parseEnvelope } from './consumer';
 import { bury, type DeadLetter, listDeadLetters, takeDeadLetter } from './dead-letters';
 import { type Handler, react, type Unit, updateReplicas } from './delivery';
 import { describeError } from './failures';
 import type { Hub } from './hub';
 import { hubOf, listHubs } from './hubs';
 
-/** One domain's end of the event log, as operators see it. */
-export interface EventLogStatus {
-  domain: string;
-  carrier: string;
-  /** Whether this process publishes the outbox. */
-  isLeader: boolean;
-  unpublished: number;
-  /** Seconds for which the oldest unpublished row has been waiting. */
-  oldestUnpublishedAge: number;
-  /** Rows that the carrier refused. */
-  refused: number;
-  topics: string[];
-  isConsuming: boolean;
-  /** Services that are to come back before the domain consumes again. */
-  waitsFor: string[];
-  /** Where the domain keeps its offsets itself: how far each log was read. */
-  offsets: { source: string; position: number }[];
-  deadLetters: number;
-  parked: number;
-  /** Since the process started. */
-  counters: Counters;
+/** A recorded event that the carrier refused. */
+export interface RefusedEvent {
+  eventId: string;
+  topic: string;
+  key: string;
+  error: string;
+  refusedAt: string;
 }
 
-const selectStatus = statement<
-  object,
-  Pick<EventLogStatus, 'unpublished' | 'oldestUnpublishedAge' | 'refused' | 'deadLetters' | 'parked' | 'offsets'>
->(
-  'events.status',
-  `select unpublished, "oldestUnpublishedAge",
-     (select count(*) from outbox_dead) as refused,
-     (select count(*) from dead_letters) as "deadLetters",
-     (select count(*) from parked_events) as parked,
-     (select coalesce(json_agg(json_build_object('source', source, 'position', position) order by source), '[]')
-      from (select source, min(position) as position from consumer_offsets group by source)) as offsets
-   from (
-     select count(*) as unpublished,
-       coalesce(extract(epoch from now() - min(recorded_at)), 0)::float as "oldestUnpublishedAge"
-     from outbox where published_at is null
-   )`,
+const countDead = statement<object, { deadLetters: number; refused: number }>(
+  'events.countDead',
+  'select (select count(*) from dead_letters) as "deadLetters", (select count(*) from outbox_dead) as refused',
 );
 
-const restoreRefused = statement<object, { restored: number }>(
+const selectRefused = statement<{ limit: number }, RefusedEvent>(
+  'events.refused',
+  `select id as "eventId", topic, key, error, refused_at as "refusedAt" from outbox_dead order by seq limit $limit`,
+);
+
+const restoreRefused = statement<{ ids: string[] | undefined }, { restored: number }>(
   'events.restoreRefused',
-  `with taken as (delete from outbox_dead returning *),
+  `with taken as (delete from outbox_dead where $ids::text[] is null or id::text = any($ids) returning *),
    restored as (
      insert into outbox (id, topic, key, company_id, version, compacted, envelope, recorded_at)
      select id, topic, key, company_id, version, compacted, envelope, recorded_at from taken order by seq
@@ -59,30 +37,19 @@ const restoreRefused = statement<object, { restored: number }>(
    select count(*) as restored from restored`,
 );
 
-/** How the event log of a domain, or of every one that runs here, is doing. */
-export async function eventLogStatus(broker: ServiceBroker, domain?: string): Promise<EventLogStatus[]> {
-  const hubs = domain === undefined ? listHubs(broker) : [hubOf(broker, domain)];
-  return Promise.all(hubs.map(statusOf));
-}
-
-async function statusOf(hub: Hub): Promise<EventLogStatus> {
-  const { outbox, carrier, relay, topics, isConsuming, missing, counters } = hub;
-  const stored = await selectStatus.one(hub.connections, {});
-  return {
-    domain: outbox.name,
-    carrier: carrier.name,
-    isLeader: relay.isLeader,
-    topics,
-    isConsuming,
-    waitsFor: missing,
-    counters,
-    ...stored,
-  };
-}
-
 /** Events that handlers of a domain failed on, oldest first. */
 export function listDead(broker: ServiceBroker, domain: string, limit = 100): Promise<DeadLetter[]> {
   return listDeadLetters.all(hubOf(broker, domain).connections, { limit });
+}
+
+/** Events of a domain that its carrier refused, oldest first. */
+export function listRefused(broker: ServiceBroker, domain: string, limit = 100): Promise<RefusedEvent[]> {
+  return selectRefused.all(hubOf(broker, domain).connections, { limit });
+}
+
+/** How many there are of both, listed or not. */
+export function countGivenUp(broker: ServiceBroker, domain: string): Promise<{ deadLetters: number; refused: number }> {
+  return countDead.one(hubOf(broker, domain).connections, {});
 }
 
 /**
@@ -133,27 +100,50 @@ function toUnit({ eventId, service, kind, topic, key }: DeadLetter, handler: Han
   };
 }
 
-/** Sends the rows that the carrier refused once more; returns how many. Their order is that of today. */
-export async function retryRefused(broker: ServiceBroker, domain: string): Promise<number> {
+/**
+ * Sends rows that the carrier refused once more; returns how many. Their order is that of today.
+ * @param eventIds which ones; all of them unless told
+ */
+export async function retryRefused(broker: ServiceBroker, domain: string, eventIds?: readonly string[]): Promise<number> {
   const hub = hubOf(broker, domain);
-  const { restored } = await restoreRefused.one(hub.connections, {});
+  const { restored } = await restoreRefused.one(hub.connections, { ids: eventIds && [...eventIds] });
   hub.relay.wake();
   return restored;
+}
+
+/** What came of a replay: how many events were read, and how many of them could not be used. */
+export interface Replayed {
+  read: number;
+  failed: number;
+}
+
+/** `replay` for every service of a domain that has replicas. */
+export async function replayDomain(broker: ServiceBroker, domain: string): Promise<Replayed> {
+  const { handlers } = hubOf(broker, domain);
+  const services = new Set(handlers.filter(({ isReplica }) => isReplica).map(({ service }) => service));
+  const sum: Replayed = { read: 0, failed: 0 };
+  for (const service of services) {
+    const { read, failed } = await replay(broker, service);
+    sum.read += read;
+    sum.failed += failed;
+  }
+  return sum;
 }
 
 /**
  * Fills the replicas of a service again from everything that the log holds now, while the domain's group goes on. No
  * reaction is run.
- * @returns how many events were read
  */
-export async function replay(broker: ServiceBroker, service: string): Promise<number> {
+export async function replay(broker: ServiceBroker, service: string): Promise<Replayed> {
   const hub = listHubs(broker).find(({ handlers }) => handlers.some(handler => handler.service === service));
   const topics = hub?.handlers.filter(handler => handler.service === service && handler.isReplica).map(({ topic }) => topic);
   if (!hub || !topics || topics.length === 0) throw new Error(`No service ${service} with replicas runs here`);
-  let read = 0;
+  const replayed: Replayed = { read: 0, failed: 0 };
   await hub.carrier.replay(topics, async events => {
-    await hub.consumer.replay(events, service);
-    read += events.length;
+    // Partitions come side by side: nothing may happen between reading the sum and adding to it.
+    const failed = await hub.consumer.replay(events, service);
+    replayed.failed += failed;
+    replayed.read += events.length;
   });
-  return read;
+  return replayed;
 }

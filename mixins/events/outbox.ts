@@ -125,13 +125,27 @@ const selectPage = statement<{ after: number; bytes: number; topics: string[] },
 
 const noteReader = statement<{ group: string; position: number }>(
   'events.noteReader',
-  `insert into event_log_readers (group_name, position) values ($group, $position)
-   on conflict (group_name) do update set position = excluded.position, seen_at = now()`,
+  `insert into event_log_readers as reader (group_name, position, furthest) values ($group, $position, $position)
+   on conflict (group_name) do update set position = excluded.position, seen_at = now(),
+     furthest = greatest(reader.furthest, excluded.position)`,
+);
+
+const furthestOf = statement<{ group: string }, { furthest: number }>(
+  'events.furthest',
+  'select furthest from event_log_readers where group_name = $group',
 );
 
 const smallestReader = statement<object, { position: number | null }>(
   'events.smallestReader',
   `select min(position) as position from event_log_readers where seen_at > now() - interval '${IDLE_DAYS} days'`,
+);
+
+const countAfter = statement<{ topics: string[]; positions: number[] }, { topic: string; waiting: number }>(
+  'events.countAfter',
+  `select known.topic, count(outbox.seq) as waiting
+   from unnest($topics::text[], $positions::bigint[]) as known(topic, position)
+   join outbox on outbox.topic = known.topic and outbox.position > known.position
+   group by known.topic`,
 );
 
 const LEASE_LOST = 'LEASE_LOST';
@@ -197,9 +211,21 @@ export class Outbox {
     return selectPage.all(this.connections, { after, bytes: PAGE_BYTES, topics: [...topics] });
   }
 
-  /** Notes how far a group has read, for retention. */
+  /** How many of the log's rows of each topic are behind a position; topics without any are left out. */
+  async countAfter(positions: ReadonlyMap<string, number>): Promise<Map<string, number>> {
+    const [topics, after] = [[...positions.keys()], [...positions.values()]];
+    const counted = await countAfter.all(this.connections, { topics, positions: after });
+    return new Map(counted.map(({ topic, waiting }) => [topic, waiting]));
+  }
+
+  /** Notes how far a group has read, for retention, and for the group itself when its database is emptied. */
   async noteReader(group: string, position: number): Promise<void> {
     await noteReader.all(this.connections, { group, position });
+  }
+
+  /** The furthest that a group has ever noted; 0 when it was never seen. */
+  async furthestOf(group: string): Promise<number> {
+    return (await furthestOf.maybe(this.connections, { group }))?.furthest ?? 0;
   }
 
   /** How far every group has read that was seen in the last 30 days; `undefined` when there is none. */

@@ -1,5 +1,6 @@
 import type { ServiceBroker } from 'moleculer';
 import type { Transaction } from '../db/transaction';
+import type { TraceUnits } from '../tracing/deliveries';
 import type { Connections } from './connections';
 import { type Counters, MAX_TRIES, parseEnvelope } from './consumer';
 import { bury } from './dead-letters';
@@ -19,6 +20,7 @@ interface ParkedEventsOptions {
   handlers: readonly Handler[];
   retention: Retention;
   counters: Counters;
+  trace: TraceUnits;
   signal: AbortSignal;
   log: Pick<ServiceBroker['logger'], 'warn' | 'error'>;
 }
@@ -33,7 +35,7 @@ export class ParkedEvents {
     this.#loop.start();
   }
 
-  /** Somebody has arrived. */
+  /** Somebody has arrived, or an event was parked. */
   wake(): void {
     this.#loop.wake();
   }
@@ -61,7 +63,7 @@ export class ParkedEvents {
     if (!handler) return await this.#leave(parked, 0);
     const unit = toUnit(parked, handler);
     try {
-      await this.#take(unit, tx => react(tx, unit));
+      await this.options.trace([unit], ([traced = unit]) => this.#take(unit, tx => react(tx, traced)));
     } catch (error) {
       if (this.options.signal.aborted) throw error;
       if (isUnknownPerson(error)) await this.#leave(parked, 0);
@@ -70,8 +72,8 @@ export class ParkedEvents {
     }
   }
 
-  async #leave({ eventId, service }: ParkedEvent, failures: number): Promise<void> {
-    await leaveParked.all(this.options.connections, { eventId, service, failures });
+  async #leave({ eventId, service, arrivals }: ParkedEvent, failures: number): Promise<void> {
+    await leaveParked.all(this.options.connections, { eventId, service, arrivals, failures });
   }
 
   async #bury(unit: Unit, reason: string, tries: number): Promise<void> {

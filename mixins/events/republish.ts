@@ -7,17 +7,21 @@ import { hubOf } from './hubs';
 import { recordAll } from './record';
 
 const PAGE = 500;
-/** More changes than any aggregate sees between a backup and its being restored. */
+/**
+ * More changes than any aggregate sees between a backup and its being restored. A fixed step, because the owner knows
+ * nothing of its replicas: to ask all of them for their versions, every one would have to be there.
+ */
 const RAISE = 10_000;
 
 /** The aggregates that an owner tells of by a state topic. */
 export interface Aggregates<D extends z.ZodType = z.ZodType> {
   contract: EventContract<D>;
   /**
-   * Their present states in the order of their ids, from behind the id given. Locks the rows, or a change could be
-   * recorded between reading and recording (`for no key update`).
+   * Their present states in the order of their ids, from behind the id given.
+   * @param isLocking whether they are to be recorded: the rows are locked then (`for no key update`), or a change could
+   *   be recorded between reading and recording
    */
-  page(tx: Transaction, after: string | undefined, limit: number): Promise<z.input<D>[]>;
+  page(tx: Transaction, after: string | undefined, limit: number, isLocking: boolean): Promise<z.input<D>[]>;
   /** Counts their versions up. */
   raise?(tx: Transaction, ids: readonly string[], by: number): Promise<void>;
 }
@@ -28,18 +32,18 @@ const renewLog = statement('events.renewLog', 'update event_log set id = gen_ran
  * Records the present state of every aggregate again, for a new service, cluster or carrier. Replicas take it in; nobody
  * reacts to it.
  * @param options `raise` after an older backup of the owner's database was restored: versions are raised over those that
- *   replicas have seen, and whoever had read the log reads it from its beginning
+ *   replicas have seen; `restart`: whoever had read the log reads it from its beginning, which goes with that
  * @returns how many events were recorded
  */
 export async function republish<D extends z.ZodType>(
   broker: ServiceBroker,
   domain: string,
   aggregates: Aggregates<D>,
-  { raise = false } = {},
+  { raise = false, restart = raise }: { raise?: boolean; restart?: boolean } = {},
 ): Promise<number> {
   const { connections } = hubOf(broker, domain);
   if (raise && !aggregates.raise) throw new Error(`${aggregates.contract.topic} does not say how its versions are raised`);
-  if (raise) await renewLog.all(connections, {});
+  if (restart) await renewLog.all(connections, {});
   let recorded = 0;
   for (let after: string | undefined; ; ) {
     const states = await connections.inTransaction(tx => republishPage(tx, aggregates, after, raise));
@@ -56,11 +60,11 @@ async function republishPage<D extends z.ZodType>(
   after: string | undefined,
   isRaising: boolean,
 ): Promise<z.input<D>[]> {
-  let states = await page(tx, after, PAGE);
+  let states = await page(tx, after, PAGE, true);
   if (isRaising) {
     const ids = states.map(state => keyOf(contract, state));
     await raise?.(tx, ids, RAISE);
-    states = await page(tx, after, PAGE);
+    states = await page(tx, after, PAGE, true);
   }
   await recordAll(tx, contract, states, { republished: true });
   return states;

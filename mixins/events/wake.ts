@@ -3,7 +3,7 @@ import type { Queryable } from '../db/statement';
 // On the database, not in this module: a hot reload makes the module anew while whoever listens still runs.
 /** There is something in the outbox. */
 export const OUTBOX = Symbol.for('hiver.events.outbox');
-/** Somebody has arrived whom parked events wait for. */
+/** Somebody has arrived whom parked events wait for, or an event was parked just now. */
 export const PARKING = Symbol.for('hiver.events.parking');
 
 type Bell = typeof OUTBOX | typeof PARKING;

@@ -1,6 +1,7 @@
 import { mkdir, open, rename } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { createTransport, type SendMailOptions } from 'nodemailer';
+import type { SendMailOptions } from 'nodemailer';
 import { plain, type RenderedMail } from './content';
 import { toPlainReason, type Verdict, verdictOf } from './verdict';
 
@@ -58,8 +59,13 @@ export function createMailer(options: MailerOptions): Mailer {
   return options.smtpUrl ? smtpMailer(options.smtpUrl, options.from, domain) : fileMailer(options.folder, options.from, domain);
 }
 
+/** Loaded by whoever sends mails only. */
+function nodemailer(): typeof import('nodemailer') {
+  return createRequire(__filename)('nodemailer');
+}
+
 function smtpMailer(url: string, from: string, domain: string): Mailer {
-  const transport = createTransport({
+  const transport = nodemailer().createTransport({
     url,
     pool: true,
     maxConnections: MAIL_CONNECTIONS,
@@ -84,7 +90,7 @@ function smtpMailer(url: string, from: string, domain: string): Mailer {
 }
 
 function fileMailer(folder: string, from: string, domain: string): Mailer {
-  const transport = createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
+  const transport = nodemailer().createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
   return {
     async send(mail) {
       try {

@@ -8,6 +8,8 @@ import type { Aggregates } from '../events/republish';
 import { columnOf, type ReplicaTable } from './tables';
 
 const PAGE = 500;
+/** Most bytes of one page of an owner's states: it may be a message between nodes, and Kafka takes 1 MB of those. */
+const PAGE_BYTES = 256 * 1024;
 const MOST_IDS = 100;
 
 interface Digest {
@@ -25,21 +27,30 @@ export interface Verification {
   differing: string[];
 }
 
+/** Some of an owner's states, in the order of their ids. */
+export interface OwnerPage<State> {
+  states: State[];
+  isLast: boolean;
+}
+
+/** Reads an owner's states from behind an id. */
+export type ReadOwner<State> = (after: string | undefined) => Promise<OwnerPage<State>>;
+
 type Line = { id: string; text: string };
 
 /**
  * Compares a replica with its owner: as many, and the same. Events that are under way make a difference: verify again
  * before you act on one.
- * @param owner the domain that owns the aggregates, and how they are read
+ * @param owner reads what the owner has, from wherever it is
  * @param replica the domain that keeps the copy, and its table
  */
 export async function verifyReplica<State extends { id: string; companyId: string; version: number }>(
   broker: ServiceBroker,
-  owner: { domain: string; aggregates: Aggregates<z.ZodType<State>> },
+  owner: ReadOwner<State>,
   replica: { domain: string; table: ReplicaTable<State> },
 ): Promise<Verification> {
   const fields = Object.keys(replica.table.columns) as (keyof State)[];
-  const theirs = new Digester(ownerLines(hubOf(broker, owner.domain).connections, owner.aggregates, fields));
+  const theirs = new Digester(ownerLines(owner, fields));
   const ours = new Digester(replicaLines(hubOf(broker, replica.domain).connections, replica.table, fields));
   const differing: string[] = [];
   for (let [a, b] = [await theirs.next(), await ours.next()]; a || b; ) {
@@ -51,6 +62,27 @@ export async function verifyReplica<State extends { id: string; companyId: strin
   }
   const digests = { owner: theirs.digest(), replica: ours.digest() };
   return { isSame: digests.owner.checksum === digests.replica.checksum, ...digests, differing };
+}
+
+/**
+ * A page of the states that a domain of this process owns: at most 500, and 256 kB of JSON.
+ * @param after id behind which it begins; at the beginning unless told
+ */
+export async function readOwner<State extends { id: string }>(
+  broker: ServiceBroker,
+  domain: string,
+  { contract, page }: Aggregates<z.ZodType<State>>,
+  after: string | undefined,
+): Promise<OwnerPage<State>> {
+  const read = await hubOf(broker, domain).connections.inTransaction(tx => page(tx, after, PAGE, false));
+  const states: State[] = [];
+  for (let bytes = 0; states.length < read.length; ) {
+    const state = contract.data.parse(read[states.length]);
+    bytes += Buffer.byteLength(JSON.stringify(state));
+    if (bytes > PAGE_BYTES && states.length > 0) break;
+    states.push(state);
+  }
+  return { states, isLast: states.length === read.length && read.length < PAGE };
 }
 
 /** Hands on what it reads and keeps count of it. */
@@ -74,15 +106,14 @@ class Digester {
 }
 
 async function* ownerLines<State extends { id: string }>(
-  connections: Connections,
-  { contract, page }: Aggregates<z.ZodType<State>>,
+  read: ReadOwner<State>,
   fields: readonly (keyof State)[],
 ): AsyncGenerator<Line> {
   for (let after: string | undefined; ; ) {
-    const states = await connections.inTransaction(tx => page(tx, after, PAGE));
-    for (const state of states) yield toLine(contract.data.parse(state), fields);
-    if (states.length < PAGE) return;
-    after = (states.at(-1) as State).id;
+    const { states, isLast } = await read(after);
+    for (const state of states) yield toLine(state, fields);
+    if (isLast) return;
+    after = states.at(-1)?.id;
   }
 }
 

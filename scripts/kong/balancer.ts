@@ -1,7 +1,7 @@
 import type { KongConfig } from './config';
 
-/** Milliseconds for which a target that could not be reached is asked last, as Kong's active checks would find it again. */
-const REST = 2_000;
+/** Milliseconds between looks at a target that could not be reached. */
+const LOOK_EVERY = 500;
 
 /** URLs of the nodes behind each upstream. */
 export type Targets = Readonly<Record<string, readonly string[]>>;
@@ -12,12 +12,19 @@ export function localTargets({ upstreams }: KongConfig): Targets {
   return Object.fromEntries(upstreams.map(({ name, targets }) => [name, targets.map(urlOf)]));
 }
 
-/** Takes targets in turn, those that just could not be reached last. */
+/**
+ * Takes targets in turn, those that could not be reached last, until they say that they are ready: as Kong's passive and
+ * active checks do.
+ */
 export class Balancer {
   readonly #turns = new Map<string, number>();
-  readonly #downUntil = new Map<string, number>();
+  readonly #looks = new Map<string, NodeJS.Timeout>();
 
-  constructor(readonly targets: Targets) {}
+  /** @param healthPath where a target says whether it is ready */
+  constructor(
+    readonly targets: Targets,
+    private readonly healthPath: string,
+  ) {}
 
   /** The targets of an upstream in the order in which to try them. */
   order(upstream: string): string[] {
@@ -29,10 +36,28 @@ export class Balancer {
   }
 
   markDown(target: string): void {
-    this.#downUntil.set(target, Date.now() + REST);
+    if (this.#isDown(target)) return;
+    this.#looks.set(
+      target,
+      setInterval(() => void this.#look(target), LOOK_EVERY),
+    );
+  }
+
+  /** Ends all looks. */
+  close(): void {
+    for (const look of this.#looks.values()) clearInterval(look);
+    this.#looks.clear();
+  }
+
+  async #look(target: string): Promise<void> {
+    const response = await fetch(target + this.healthPath, { signal: AbortSignal.timeout(LOOK_EVERY) }).catch(() => undefined);
+    await response?.arrayBuffer().catch(() => undefined);
+    if (!response?.ok) return;
+    clearInterval(this.#looks.get(target));
+    this.#looks.delete(target);
   }
 
   #isDown(target: string): boolean {
-    return (this.#downUntil.get(target) ?? 0) > Date.now();
+    return this.#looks.has(target);
   }
 }

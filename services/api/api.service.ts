@@ -1,11 +1,12 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { Context, Service, ServiceSchema, ServiceSettingSchema } from 'moleculer';
+import type { Service, ServiceSchema, ServiceSettingSchema } from 'moleculer';
 import ApiGateway from 'moleculer-web';
 import { authenticatorOf } from '../../mixins/auth/authenticator';
 import { configOf } from '../../mixins/config';
 import { action } from '../../mixins/contract';
 import { commonProblems, isProblem } from '../../mixins/errors';
+import { metricsOf } from '../../mixins/metrics/metrics';
 import { admit } from './admission';
 import { answerableFor, sendAnswer, sendProblem } from './answer';
 import { checkLiveness, checkReadiness } from './api.contract';
@@ -13,19 +14,23 @@ import { drain } from './body';
 import { type Client, clientReader } from './client-address';
 import { allowOrigin, answerOptions, originsOf } from './cors';
 import { docsRoutes } from './docs';
-import type { ApiRequest } from './exchange';
+import { type ApiRequest, labelsOf } from './exchange';
 import { HSTS, requestIdOf, SECURITY_HEADERS } from './headers';
 import { databaseStates } from './health';
-import { RouteIndex, routesOf } from './routes';
+import { localRoutes, type Route, RouteIndex } from './routes';
 import { createApiServer, SERVER_LIMITS, type ServerLimits } from './server';
+import { beginTrace, endTrace, headersOf, traceIdOf } from './trace';
 
 interface Methods {
   httpHandler(req: ApiRequest, res: ServerResponse): Promise<void>;
   parseQueryString(req: ApiRequest): { url: string; query: string };
-  prepare(req: ApiRequest, res: ServerResponse): Promise<void>;
+  aliasHandler(req: ApiRequest, res: ServerResponse, route: Route): Promise<void>;
+  sendResponse(req: ApiRequest, res: ServerResponse, data: unknown): void;
   sendError(req: ApiRequest, res: ServerResponse, error: unknown): void;
   begin(req: ApiRequest, res: ServerResponse): void;
   logExchange(req: ApiRequest, res: ServerResponse, startedAt: number): void;
+  /** What this node publishes beside its documentation. */
+  listRoutes(): Route[];
   updateRoutes(): void;
 }
 
@@ -35,6 +40,8 @@ interface Vars {
   index: RouteIndex;
   origins: ReadonlySet<string>;
   clientOf: (req: IncomingMessage) => Client;
+  /** Everything has started once. Whatever arrives until the server is closed is served, also while the node stops. */
+  isServing: boolean;
   isShuttingDown: boolean;
 }
 
@@ -55,7 +62,7 @@ interface Settings extends ServiceSettingSchema {
 type Api = Service<Settings> & Methods & Vars & Gateway;
 
 /**
- * Publishes the actions of this node over HTTP, on moleculer-web: its server, routing of calls and hooks; reading,
+ * Publishes the actions of this node over HTTP (`gateway.ts`: of all nodes), on moleculer-web: its server, routing of calls and hooks; reading,
  * answering and refusing requests are ours.
  */
 const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
@@ -74,16 +81,12 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
         bodyParsers: false,
         mergeParams: false,
         logging: false,
-        onBeforeCall(this: Api, _ctx: Context, _route: object, req: ApiRequest, res: ServerResponse) {
-          return this.prepare(req, res);
-        },
       },
     ],
   },
 
   actions: {
-    // Traced without its URL: queries hold names of people.
-    rest: { auth: 'internal', tracing: { tags: { params: false }, spanName: 'HTTP request' } },
+    rest: { auth: 'internal' },
     listAliases: false,
     addRoute: false,
     removeRoute: false,
@@ -128,7 +131,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
           const path = this.parseQueryString(req).url.replace(/(.)\/$/, '$1');
           return answerOptions(req, res, this.index.allowed(path) ?? notFound());
         }
-        await this.actions.rest({ req, res }, { requestID: req.requestId });
+        await this.actions.rest({ req, res }, { requestID: req.requestId, headers: headersOf(req) });
       } catch (error) {
         this.sendError(req, res, error);
       }
@@ -139,6 +142,7 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       res.setHeader('X-Request-Id', req.requestId);
       for (const [name, value] of SECURITY_HEADERS) res.setHeader(name, value);
       req.client = this.clientOf(req);
+      beginTrace(this.broker, req);
       if (req.client.isSecure) res.setHeader('Strict-Transport-Security', HSTS);
       allowOrigin(this.origins, req, res);
     },
@@ -153,23 +157,27 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
     /** Overridden: found by index, and never silently not. */
     resolveAlias(this: Api, path: string, method: string) {
       const found = this.index.find(path);
-      if (!this.broker.started && !(found && path.startsWith('/health/'))) throw commonProblems.UNAVAILABLE();
+      if (!this.isServing && !(found && path.startsWith('/health/'))) throw commonProblems.UNAVAILABLE();
       if (!found) throw commonProblems.NOT_FOUND();
       const route = found.methods.get(method === 'HEAD' ? 'GET' : method);
       if (!route) throw commonProblems.METHOD_NOT_ALLOWED();
       return { alias: route, params: found.params };
     },
 
-    /** What the action is told beside its parameters, and whether it is called at all. */
-    async prepare(req, res) {
-      const { $alias: route, $ctx: ctx } = req;
-      if (!route?.action) return;
-      ctx.meta.clientAddress = req.client.address;
+    /**
+     * Overridden: who answers is looked for when the request is complete and allowed. Until then its node may come or go,
+     * and a request that is wrong is refused the same where it is away.
+     */
+    async aliasHandler(req, res, route) {
+      if (!route.action) return route.handler?.(req, res);
+      const { $ctx: ctx, client } = req;
+      ctx.meta.clientAddress = client.address;
       await admit(req, res, route, authenticatorOf(this.broker));
+      this.sendResponse(req, res, await ctx.call(route.action, req.$params, { nodeID: route.nodeId }));
     },
 
     /** Overridden: statuses and headers as the action's HTTP facts say. */
-    sendResponse(this: Api, req: ApiRequest, res: ServerResponse, data: unknown) {
+    sendResponse(req, res, data) {
       if (this.isShuttingDown) res.setHeader('Connection', 'close');
       if (req.$alias) sendAnswer(res, req.$alias, req.$ctx.meta, data);
     },
@@ -179,7 +187,10 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       const answer = answerableFor(req, error);
       if (answer.cause) {
         const log = answer.isBug ? this.logger.error : this.logger.warn;
-        log({ err: answer.cause, requestId: req.requestId, route: req.$alias?.toString() }, `Answered ${answer.status}`);
+        log(
+          { err: answer.cause, requestId: req.requestId, traceId: traceIdOf(req), route: req.$alias?.toString() },
+          `Answered ${answer.status}`,
+        );
       }
       if (res.headersSent || res.destroyed) return;
       if (isProblem(error, commonProblems.METHOD_NOT_ALLOWED)) res.setHeader('Allow', this.index.allowed(req.parsedUrl) ?? '');
@@ -190,21 +201,31 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
 
     /** One line a request. Neither its URL nor its sender's address: both tell of people. */
     logExchange(req, res, startedAt) {
+      const ms = performance.now() - startedAt;
+      endTrace(req, res);
+      metricsOf(this.broker)?.observeRequest(labelsOf(req, res), ms / 1_000);
       const line = {
         method: req.method,
         route: req.$alias?.pattern ?? null,
         status: res.headersSent ? res.statusCode : null,
-        ms: Math.round((performance.now() - startedAt) * 10) / 10,
+        ms: Math.round(ms * 10) / 10,
         requestId: req.requestId,
+        traceId: traceIdOf(req),
         userId: req.identity?.id,
         aborted: res.writableFinished ? undefined : true,
       };
-      this.logger.info(line, 'request');
+      // Probes come every second from several sides.
+      const log = req.$alias?.pattern.startsWith('/health/') ? this.logger.debug : this.logger.info;
+      log(line, 'request');
+    },
+
+    listRoutes() {
+      return localRoutes(this.broker);
     },
 
     updateRoutes() {
       const [gateway] = this.routes;
-      const aliases = [...docsRoutes(), ...routesOf(this.broker)].map(route => ({ ...route, route: gateway }));
+      const aliases = [...docsRoutes(), ...this.listRoutes()].map(route => ({ ...route, route: gateway }));
       this.index = new RouteIndex(aliases);
     },
   },
@@ -215,6 +236,10 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
     this.settings.port = port;
     this.origins = originsOf(corsOrigins);
     this.clientOf = clientReader(trustedProxies);
+    this.isServing = this.broker.started;
+    this.broker.localBus.once('$broker.started', () => {
+      this.isServing = true;
+    });
     this.isShuttingDown = false;
     this.updateRoutes();
     // moleculer-web waits half a second after `$services.changed`; a service that is there is served at once.

@@ -48,9 +48,7 @@ export function docsRoutes(): Route[] {
     routeOf(`GET ${path}`, {
       auth: 'public',
       http: { summary },
-      handler: (_req, res, next) => {
-        send(res, file, type).catch(next);
-      },
+      handler: (_req, res) => send(res, file, type),
     }),
   );
 }

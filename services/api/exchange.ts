@@ -1,6 +1,8 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'moleculer';
 import type { Identity, Meta } from '../../mixins/contract';
+import type { RequestLabels } from '../../mixins/metrics/metrics';
+import type { Trace } from '../../mixins/tracing/tracing';
 import type { Client } from './client-address';
 import type { Route } from './routes';
 
@@ -20,6 +22,22 @@ export interface ApiRequest extends IncomingMessage {
   requestId: string;
   client: Client;
   identity?: Identity;
+  /** Only where traces are made. */
+  trace?: Trace;
   /** Nothing stood between it and its action. */
   isAdmitted?: boolean;
+}
+
+/** RFC 9110 and RFC 5789. Node's parser knows some thirty more. */
+const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE']);
+
+/** A request's method as measurements name it, so that senders cannot make up new ones. */
+export function methodOf({ method }: ApiRequest): string {
+  return KNOWN_METHODS.has(method) ? method : '_OTHER';
+}
+
+/** What is measured of an exchange that has ended. */
+export function labelsOf(req: ApiRequest, res: ServerResponse): RequestLabels {
+  const route = req.$alias?.pattern ?? 'none';
+  return { method: methodOf(req), route, status: res.headersSent ? res.statusCode : 'aborted' };
 }

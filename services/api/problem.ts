@@ -1,4 +1,4 @@
-import { commonProblems, type FieldError, isProblem, type ProblemExtras } from '../../mixins/errors';
+import { boundedErrors, commonProblems, type FieldError, isProblem, type ProblemExtras } from '../../mixins/errors';
 
 /** RFC 9457, with our members. */
 export interface ProblemDocument {
@@ -28,9 +28,6 @@ export interface Answerable {
   cause?: unknown;
 }
 
-const MOST_ERRORS = 100;
-const LONGEST_FIELD = 200;
-
 /** Moleculer's own errors that say "not now", whatever status Moleculer gives them. */
 const UNAVAILABLE_TYPES = new Set([
   'SERVICE_NOT_FOUND',
@@ -39,7 +36,8 @@ const UNAVAILABLE_TYPES = new Set([
   'REQUEST_SKIPPED',
   'REQUEST_REJECTED',
   'QUEUE_FULL',
-  'BROKER_DISCONNECTED',
+  // The transporter is down.
+  'BAD_GATEWAY',
 ]);
 
 /** What `problems()` made, here or on another node: it carries its title. */
@@ -96,7 +94,7 @@ export function problemDocument(answer: Answerable, requestId: string): ProblemD
     detail,
     code,
     requestId,
-    errors: errors?.slice(0, MOST_ERRORS).map(error => ({ ...error, field: error.field?.slice(0, LONGEST_FIELD) ?? null })),
+    errors: errors && boundedErrors(errors),
     ...members,
   };
 }

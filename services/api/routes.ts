@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { ServiceBroker } from 'moleculer';
+import type { ActionSchema, ServiceBroker } from 'moleculer';
 import type { Auth, HttpFacts } from '../../mixins/contract';
 import type { ApiRequest } from './exchange';
 
@@ -12,9 +12,11 @@ export interface Route {
   names: readonly string[];
   auth: Exclude<Auth, 'internal'>;
   http: HttpFacts;
-  /** The action that answers. Without one, `handler` does, and hands errors to `next`. */
+  /** The action that answers. Without one, `handler` does. */
   action?: string;
-  handler?: (req: ApiRequest, res: ServerResponse, next: (error: unknown) => void) => void;
+  /** The only node that is asked; without it any that has the action. */
+  nodeId?: string;
+  handler?: (req: ApiRequest, res: ServerResponse) => Promise<void>;
   toString(): string;
 }
 
@@ -53,15 +55,32 @@ export function takesIdempotencyKey({ method, auth, pattern }: Pick<Route, 'meth
   return method === 'POST' && auth !== 'public' && !pattern.startsWith('/auth/');
 }
 
-/** The routes of the actions on this node that state their HTTP facts; nothing else is ever published. */
-export function routesOf(broker: ServiceBroker): Route[] {
+/** Definitions of actions, of this process or as another node told them. */
+type Definitions = Readonly<Record<string, unknown>>;
+
+/** The routes of a service's actions that state their HTTP facts; nothing else is ever published. */
+export function routesOf(service: string, actions: Definitions, nodeId?: string): Route[] {
+  return Object.entries(actions).flatMap(([key, definition]) => {
+    const { name, rest, http, auth, visibility } = definition as Partial<ActionSchema>;
+    if (!rest || !http || !auth || auth === 'internal' || visibility !== 'published') return [];
+    return [
+      routeOf(targetOf(service, rest), {
+        action: name ?? `${service}.${key}`,
+        auth,
+        http,
+        nodeId,
+      }),
+    ];
+  });
+}
+
+/**
+ * The routes of this node's own services. Nobody else is asked for them: it needs no hop, and passwords never leave the
+ * process.
+ */
+export function localRoutes(broker: ServiceBroker): Route[] {
   const local = broker.registry.services.services.filter(service => service.local);
-  return local.flatMap(service =>
-    Object.values(service.actions).flatMap(({ name, rest, http, auth, visibility }) => {
-      if (!rest || !http || !auth || auth === 'internal' || visibility !== 'published') return [];
-      return [routeOf(targetOf(service.name, rest), { action: name, auth, http })];
-    }),
-  );
+  return local.flatMap(({ name, actions }) => routesOf(name, actions, broker.nodeID));
 }
 
 const isName = (segment: string) => segment.startsWith(':');

@@ -9,10 +9,12 @@ import { commonProblems } from '../../mixins/errors';
 import { acceptInvite, authProblems, getJwks, login, logout, refresh, type SessionAnswer, signUp } from './auth.contract';
 import { assertFollowable } from './auth.rules';
 import { getCompany } from './companies.queries';
+import { endSessionsOfUser } from './operators.contract';
 import { closeSession, continueSession, startSession, toSessionAnswer } from './sessions';
 import { type Account, findAccountByHash, findLink, lockAddress, useLink } from './sessions.queries';
 import { attemptAt, findAccount, hashFor } from './sign-in';
 import { foundCompany } from './sign-up';
+import { endSessionsFor } from './support';
 import { changePerson } from './users.commands';
 import { usersDomain } from './users.domain';
 import { users } from './users.model';
@@ -128,6 +130,14 @@ const schema: DomainService<AuthMethods> = {
       auth: 'public',
       handler() {
         return keysOf(this.broker).jwks();
+      },
+    }),
+
+    endSessions: action(endSessionsOfUser, {
+      summary: 'End every session of a person, for operators',
+      auth: 'internal',
+      handler(ctx) {
+        return endSessionsFor(this.db, ctx, ctx.params);
       },
     }),
   },

@@ -18,3 +18,20 @@ export const lockCompany = statement<{ companyId: string }, Company>(
   'companies.lock',
   `select ${COLUMNS} from companies where id = $companyId for no key update`,
 );
+
+/** Companies in the order of their ids, from behind the one given. */
+export const pageOfCompanies = statement<{ after: string | undefined; limit: number }, Company>(
+  'companies.page',
+  `select ${COLUMNS} from companies where $after::uuid is null or id > $after order by id limit $limit`,
+);
+
+/** The same, held against changes until the transaction ends. */
+export const lockPageOfCompanies = statement<{ after: string | undefined; limit: number }, Company>(
+  'companies.lockPage',
+  `select ${COLUMNS} from companies where $after::uuid is null or id > $after order by id limit $limit for no key update`,
+);
+
+export const raiseCompanyVersions = statement<{ ids: readonly string[]; by: number }>(
+  'companies.raiseVersions',
+  'update companies set version = version + $by where id = any($ids::uuid[])',
+);

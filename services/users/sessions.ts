@@ -88,9 +88,11 @@ export async function closeSession(tx: Transaction, of: { companyId: string; use
   await announceEnd(tx, of, ended);
 }
 
-/** Ends every session of a person everywhere. */
-export async function closeSessionsOf(tx: Transaction, of: { companyId: string; userId: string }): Promise<void> {
-  await announceEnd(tx, of, await endSessionsOf.all(tx, of));
+/** Ends every session of a person everywhere; returns how many there were. */
+export async function closeSessionsOf(tx: Transaction, of: { companyId: string; userId: string }): Promise<number> {
+  const ended = await endSessionsOf.all(tx, of);
+  await announceEnd(tx, of, ended);
+  return ended.length;
 }
 
 async function announceEnd(tx: Transaction, of: { companyId: string; userId: string }, ended: { id: string }[]): Promise<void> {

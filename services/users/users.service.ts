@@ -6,7 +6,9 @@ import { getCompany, lockCompany } from './companies.queries';
 import { importPeople, planImport } from './import';
 import { parsePeople } from './import.rules';
 import { getTeamsById } from './memberships';
+import { showUser } from './operators.contract';
 import { closeSessionsOf } from './sessions';
+import { showPeople } from './support';
 import { assertNotLastAdmin, changePerson, invitePeople, noteChange, reinvite, withMovedAddress } from './users.commands';
 import {
   createUser,
@@ -190,6 +192,14 @@ const schema: DomainService = {
           return { valid: people.length, teamsToCreate: newNames };
         }
         return this.inTransaction(ctx, tx => importPeople(this.broker, tx, companyId, people));
+      },
+    }),
+
+    show: action(showUser, {
+      summary: 'Find whoever has an address, for operators',
+      auth: 'internal',
+      handler(ctx) {
+        return showPeople(this.db, ctx, ctx.params);
       },
     }),
   },

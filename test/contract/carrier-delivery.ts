@@ -41,6 +41,18 @@ export function describeDelivery(carrierModule?: string): void {
       expect((await probe.replicas()).map(({ version }) => version)).toEqual(ids.map(() => 20));
     });
 
+    it('knows how far the group is behind while it works, and that it is not when all is done', async () => {
+      const probe = await Probe.make(carrierModule);
+      const { promise: held, resolve: release } = Promise.withResolvers<void>();
+      const { owner, follower } = await probe.start({ behaviour: () => held });
+      await savePerson(owner.database);
+      const behind = () => follower.lag.reduce((sum, { lag }) => sum + lag, 0);
+      await until(() => behind() > 0);
+      release();
+      await until(async () => (await probe.effects()).length === 1 && behind() === 0);
+      expect(follower.lag.length).toBeGreaterThan(0);
+    });
+
     it('delivers twice what is sent twice, and the reaction happens once', async () => {
       const probe = await Probe.make(carrierModule);
       const { owner } = await probe.start();

@@ -168,15 +168,17 @@ export function describeFailures(carrierModule?: string): void {
         },
       });
       const known = await savePerson(owner.database);
-      // There is no order across topics: who is greeted before they are known here is parked too, and tried once a minute.
+      // There is no order across topics: who is greeted before they are known here would be parked too.
       await until(async () => (await probe.count('follower', 'user_infos')) === 1);
       const [late, never] = ['0198c0de-0000-7000-8000-00000000000a', '0198c0de-0000-7000-8000-00000000000b'];
       await greet(owner.database, late);
       await greet(owner.database, never);
       await greet(owner.database, known.id);
       await until(async () => (await probe.effects('users.greeted')).length === 1);
+      // Of other keys, hence perhaps of other partitions, which wait for nobody.
+      await until(() => follower.counters.parked === 2);
       expect(await probe.count('follower', 'parked_events')).toBe(2);
-      expect(follower.counters).toMatchObject({ parked: 2, dead: 0 });
+      expect(follower.counters.dead).toBe(0);
 
       await savePerson(owner.database, { id: late });
       await until(async () => (await probe.effects('users.greeted')).length === 2);

@@ -1,16 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import type { RecordExtras } from '../../mixins/events/envelope';
-import { eventLogStatus, replay } from '../../mixins/events/operators';
+import { replay } from '../../mixins/events/operators';
 import { record } from '../../mixins/events/record';
 import { republish } from '../../mixins/events/republish';
+import { eventLogStatus } from '../../mixins/events/status';
 import { userInfos } from '../../mixins/replica/tables';
-import { type Verification, verifyReplica } from '../../mixins/replica/verify';
+import { readOwner, type Verification, verifyReplica } from '../../mixins/replica/verify';
 import { until } from '../helpers/until';
 import { ago, greet, type Node, people, personRemoved, savePerson } from './carrier-node';
 import { Probe } from './carrier-probe';
 
 function verify({ broker }: Node): Promise<Verification> {
-  return verifyReplica(broker, { domain: 'users', aggregates: people }, { domain: 'notifications', table: userInfos });
+  const owner = (after: string | undefined) => readOwner(broker, 'users', people, after);
+  return verifyReplica(broker, owner, { domain: 'notifications', table: userInfos });
 }
 
 /** Three people, one of them changed and one removed; resolves when all of it has arrived. */
@@ -69,8 +71,7 @@ export function describeOperations(carrierModule?: string): void {
       const replicas = await probe.replicas();
       await probe.stop(first);
       const emptied = await probe.withEmptyFollower();
-      // As if all of it were older than a day.
-      const second = await emptied.start({ retention: { catchUpHours: 0 } });
+      const second = await emptied.start();
       await replay(second.broker, 'replicas');
       expect(await emptied.replicas()).toEqual(replicas);
       const greeted = () => emptied.effects('users.greeted');
@@ -82,6 +83,23 @@ export function describeOperations(carrierModule?: string): void {
   });
 
   describe('replay', () => {
+    it('leaves out what was given up once, and applies what stands around it', async () => {
+      const probe = await Probe.make(carrierModule);
+      const node = await probe.start();
+      await savePerson(node.owner.database);
+      await probe.owner.query(
+        `insert into outbox (id, topic, key, company_id, version, compacted, envelope)
+         values (gen_random_uuid(), 'users.create', 'poison', gen_random_uuid(), 1, true, '{"id":"poison","type":"users.create"}')`,
+      );
+      await savePerson(node.owner.database);
+      await until(async () => (await probe.count('follower', 'dead_letters')) > 0, { timeout: 20_000 });
+      await until(async () => (await probe.replicas()).length === 2);
+      const replicas = await probe.replicas();
+      await probe.follower.query('truncate user_infos');
+      expect(await replay(node.broker, 'replicas')).toEqual({ read: 3, failed: 1 });
+      expect(await probe.replicas()).toEqual(replicas);
+    });
+
     it('fills emptied replicas again, without a reaction, while the group goes on', async () => {
       const probe = await Probe.make(carrierModule);
       const node = await probe.start();
@@ -92,7 +110,7 @@ export function describeOperations(carrierModule?: string): void {
         replay(node.broker, 'replicas'),
         ...[1, 2, 3].map(nth => greet(node.owner.database, ids[0]!, nth)),
       ]);
-      expect(read).toBe(5);
+      expect(read).toEqual({ read: 5, failed: 0 });
       expect(await probe.replicas()).toEqual(replicas);
       await until(async () => (await probe.effects('users.greeted')).length === 3);
       expect(await probe.effects()).toHaveLength(7);
@@ -194,6 +212,24 @@ export function describeOperations(carrierModule?: string): void {
       });
       expect(notifications?.topics.toSorted()).toEqual(['users.create', 'users.greeted', 'users.remove', 'users.update']);
       expect(notifications?.counters.handled).toBe(9);
+      expect(users).toMatchObject({ lease: { node: node.broker.nodeID }, lag: [] });
+    });
+
+    it('says how far behind a group is, in which part of the log', async () => {
+      const probe = await Probe.make(carrierModule);
+      const gate = Promise.withResolvers<void>();
+      const node = await probe.start({ behaviour: ({ data }) => (data.note === 'wait' ? gate.promise : undefined) });
+      const { id } = await savePerson(node.owner.database);
+      const statusOf = async () => (await eventLogStatus(node.broker, 'notifications'))[0]!;
+      const behind = async () => (await statusOf()).lag!.reduce((sum, { lag }) => sum + lag, 0);
+      await until(async () => (await probe.effects()).length === 1 && (await behind()) === 0);
+      for (const nth of [1, 2, 3]) await greet(node.owner.database, id, nth, 'wait');
+      await until(async () => (await behind()) === 3);
+      const waiting = (await statusOf()).lag!.filter(({ lag }) => lag > 0);
+      expect(waiting).toMatchObject([{ place: expect.stringContaining('users.greeted'), lag: 3 }]);
+      expect(waiting[0]!.end).toBeGreaterThan(waiting[0]!.position);
+      gate.resolve();
+      await until(async () => (await behind()) === 0);
     });
   });
 }

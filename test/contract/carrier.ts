@@ -3,6 +3,7 @@ import { describeCrashes } from './carrier-crashes';
 import { describeDelivery } from './carrier-delivery';
 import { describeFailures } from './carrier-failures';
 import { describeOperations } from './carrier-operators';
+import { describeParking } from './carrier-parking';
 
 /**
  * What is expected of every carrier, with everything around it real: databases, relays, groups, processes that die.
@@ -12,6 +13,7 @@ export function describeCarrier(name: string, carrierModule?: string): void {
   describe(`the ${name} carrier`, () => {
     describeDelivery(carrierModule);
     describeFailures(carrierModule);
+    describeParking(carrierModule);
     describeOperations(carrierModule);
     describeCrashes(carrierModule);
   });

@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Service, ServiceBroker, type ServiceSchema } from 'moleculer';
+import { type BrokerOptions, type Service, ServiceBroker, type ServiceSchema } from 'moleculer';
 import { afterAll } from 'vitest';
 import * as z from 'zod';
 import { type Config, parseConfig } from '../../mixins/config';
@@ -242,7 +242,8 @@ function apiConfig(overrides: Partial<Config>): Config {
 
 /**
  * Starts the API beside `things`, a service of the test, without a database.
- * @param options `until` holds the start of another service, and so the end of the broker's start, until it resolves
+ * @param options `until` holds the start of another service, and so the end of the broker's start, until it resolves;
+ * `broker` replaces options of Moleculer's
  */
 export async function startThings(
   overrides: Partial<Config> = {},
@@ -250,10 +251,11 @@ export async function startThings(
     limits = {},
     log = false,
     until: held,
-  }: { limits?: Partial<ServerLimits>; log?: LogOptions | false; until?: Promise<void> } = {},
+    broker: options = {},
+  }: { limits?: Partial<ServerLimits>; log?: LogOptions | false; until?: Promise<void>; broker?: BrokerOptions } = {},
 ): Promise<Things> {
   const config = apiConfig(overrides);
-  const broker = new ServiceBroker(brokerOptions(config, { log }));
+  const broker = new ServiceBroker({ ...brokerOptions(config, { log }), ...options });
   const gate: Gate = { seen: { calls: 0 }, release: () => undefined, waiting: 0 };
   const api = broker.createService({
     ...ApiService,

@@ -4,9 +4,11 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Service, ServiceBroker } from 'moleculer';
+import { type BrokerOptions, type Service, ServiceBroker, type ServiceSchema } from 'moleculer';
 import { afterAll } from 'vitest';
 import { type Config, DOMAINS } from '../../mixins/config';
+import type { Carrier } from '../../mixins/events/carrier';
+import { useCarrier } from '../../mixins/events/carriers';
 import type { LogOptions } from '../../mixins/logger';
 import { brokerOptions } from '../../moleculer.config';
 import { servicesOf } from '../../services';
@@ -26,6 +28,17 @@ export interface App {
   stop(): Promise<void>;
 }
 
+interface AppOptions {
+  /** Replaces options of Moleculer's. */
+  broker?: BrokerOptions;
+  /** To look at what is logged; nothing is unless told. */
+  log?: LogOptions;
+  /** Services beside those of the configuration. */
+  services?: readonly ServiceSchema[];
+  /** Carries events instead of what the configuration says. */
+  makeCarrier?: (broker: ServiceBroker) => Carrier;
+}
+
 const DOMAIN_DATABASES = [usersDomain, presenceDomain, tasksDomain, leaveRequestsDomain, notificationsDomain];
 const running = new Set<App>();
 const folders: string[] = [];
@@ -39,12 +52,12 @@ afterAll(async () => {
  * Starts the whole application in this process: all services, on a free port and databases of its own. Stopped at the
  * end of the file, or before by `stop`.
  * @param overrides replaces parts of the configuration; the `config` of a stopped app starts it again on the same data
- * @param options `log` to look at what is logged; nothing is unless told
  */
-export async function startApp(overrides: Partial<Config> = {}, options: { log?: LogOptions } = {}): Promise<App> {
+export async function startApp(overrides: Partial<Config> = {}, options: AppOptions = {}): Promise<App> {
   const config = await testConfig(overrides);
-  const broker = new ServiceBroker(brokerOptions(config, { log: options.log ?? false }));
-  for (const schema of servicesOf(config.services)) broker.createService(schema);
+  const broker = new ServiceBroker({ ...brokerOptions(config, { log: options.log ?? false }), ...options.broker });
+  if (options.makeCarrier) useCarrier(broker, options.makeCarrier(broker));
+  for (const schema of [...servicesOf(config.services), ...(options.services ?? [])]) broker.createService(schema);
   try {
     await broker.start();
   } catch (error) {
@@ -85,6 +98,7 @@ export async function testConfig(overrides: Partial<Config> = {}): Promise<Confi
     transportKeys: [],
     retention: { inboxDays: 30, outboxDays: 7, deadLetterDays: 90 },
     logLevel: 'info',
+    tracing: undefined,
     ...overrides,
   };
   const databaseUrls = { ...config.databaseUrls };
@@ -100,7 +114,8 @@ function dataFolder(): string {
   return folder;
 }
 
-function urlOf(broker: ServiceBroker): string {
+/** Where the API of a broker listens. */
+export function urlOf(broker: ServiceBroker): string {
   const api = broker.getLocalService('api') as (Service & { server: Server }) | undefined;
   const address = api?.server.address() as AddressInfo | null | undefined;
   return address ? `http://127.0.0.1:${address.port}` : '';

@@ -41,6 +41,15 @@ export async function domainDatabase(domain: DomainDatabase): Promise<string> {
   });
 }
 
+/** Drops a database that nobody uses and makes it anew, without a table in it. */
+export async function emptyDatabase(url: string): Promise<void> {
+  const name = pg.escapeIdentifier(new URL(url).pathname.slice(1));
+  await asAdmin(async client => {
+    await client.query(`drop database ${name}`);
+    await client.query(`create database ${name}`);
+  });
+}
+
 async function makeTemplate(client: pg.Client, domain: DomainDatabase, template: string): Promise<void> {
   const unfinished = `${template}_${randomBytes(4).toString('hex')}`;
   await client.query(`create database ${pg.escapeIdentifier(unfinished)}`);

@@ -37,7 +37,7 @@ type Fill = (company: Company) => unknown | Promise<unknown>;
  */
 export class Sweep {
   constructor(
-    readonly app: App,
+    readonly app: Pick<App, 'url' | 'config'>,
     readonly operations: readonly Operation[],
   ) {}
 

@@ -1,10 +1,11 @@
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import type { Carrier } from '../../mixins/events/carrier';
-import { eventLogStatus, retryRefused } from '../../mixins/events/operators';
+import { retryRefused } from '../../mixins/events/operators';
 import type { OutboxRow } from '../../mixins/events/outbox';
 import { recordAll } from '../../mixins/events/record';
 import { refusedByCarrier, sendNext } from '../../mixins/events/sending';
+import { eventLogStatus } from '../../mixins/events/status';
 import { type Node, personCreated, savePerson, somePerson } from '../contract/carrier-node';
 import { Probe } from '../contract/carrier-probe';
 import { until } from '../helpers/until';

@@ -1,35 +1,23 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import {
-  closeSync,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { freePort } from '../../mixins/embedded/free-port';
 import { commandOf, hasEnded, isAlive, signal, startOf } from '../../mixins/embedded/processes';
-import { fetchJars, HERE } from './jars';
+import { fetchJars } from './jars';
+import { Java, STOP_TIMEOUT } from './java';
 import { serverProperties } from './properties';
+import { makeSecurity } from './security';
 
-const run = promisify(execFile);
 const PREFIX = 'hiver-kafka-';
-const CLUSTER_ID = 'MkU3OEVBNTcwNTJENDM2Qg';
-const START_TIMEOUT = 60_000;
-const STOP_TIMEOUT = 20_000;
 
 /** A Kafka broker of its own, on 127.0.0.1. */
 export interface KafkaProcess {
   /** `127.0.0.1:<port>` */
   brokers: string;
+  /** The same over TLS, for whoever says who they are; only where that was asked for. */
+  secured?: SecuredAccess;
+  /** Where it keeps what it was sent. */
+  dataFolder: string;
   /** Ends it in order and removes what it kept. */
   stop(): Promise<void>;
   /** Ends it as a power cut does; `restart` brings it back with what it kept. */
@@ -38,23 +26,39 @@ export interface KafkaProcess {
   restart(): Promise<void>;
 }
 
+export interface SecuredAccess {
+  brokers: string;
+  /** Certificate that vouches for the broker, PEM. It is good for 127.0.0.1 only. */
+  ca: string;
+  /** Known by PLAIN and SCRAM. */
+  username: string;
+  password: string;
+}
+
 /**
- * Starts Apache Kafka in a temporary folder on free ports; resolves when it can be used.
- * @param options `port` for clients, where it is to be known beforehand
+ * Starts Apache Kafka on free ports; resolves when it can be used.
+ * @param options `port` for clients, where it is to be known beforehand; `isSecured` for a second one, with TLS and SASL;
+ * `folder` that keeps what it holds: without, a temporary one goes at the end
  */
-export async function startKafka({ port }: { port?: number } = {}): Promise<KafkaProcess> {
-  await removeAbandoned();
+export async function startKafka(options: { port?: number; isSecured?: boolean; folder?: string } = {}): Promise<KafkaProcess> {
   const jars = await fetchJars();
-  const folder = mkdtempSync(join(tmpdir(), PREFIX));
-  const owner = { pid: process.pid, start: startOf(process.pid) };
-  writeFileSync(join(folder, 'owner'), JSON.stringify(owner));
-  const ports = { broker: port ?? (await freePort()), controller: await freePort() };
-  writeFileSync(join(folder, 'server.properties'), serverProperties(ports, join(folder, 'data')));
+  const folder = options.folder ?? (await temporaryFolder());
+  mkdirSync(folder, { recursive: true });
+  await endAbandoned(folder);
+  const ports = {
+    broker: options.port ?? (await freePort()),
+    controller: await freePort(),
+    ...(options.isSecured && { secured: await freePort() }),
+  };
+  const security = options.isSecured ? await makeSecurity(folder) : undefined;
+  writeFileSync(join(folder, 'server.properties'), serverProperties(ports, join(folder, 'data'), security));
   const java = new Java(jars, folder);
-  await java.format();
+  if (!existsSync(join(folder, 'data', 'meta.properties'))) await java.format({ isAlone: true, known: security });
   await java.start();
   return {
     brokers: `127.0.0.1:${ports.broker}`,
+    secured: security && { ...security, brokers: `127.0.0.1:${ports.secured}` },
+    dataFolder: join(folder, 'data'),
     kill: () => java.end('SIGKILL'),
     async restart() {
       await java.end('SIGTERM');
@@ -62,81 +66,17 @@ export async function startKafka({ port }: { port?: number } = {}): Promise<Kafk
     },
     async stop() {
       await java.end('SIGTERM');
-      rmSync(folder, { recursive: true, force: true });
+      if (!options.folder) rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 
-class Java {
-  #pid = 0;
-
-  constructor(
-    private readonly jars: string,
-    private readonly folder: string,
-  ) {}
-
-  /** Gives an empty folder its identity. */
-  async format(): Promise<void> {
-    const arguments_ = ['format', '--standalone', '-t', CLUSTER_ID, '-c', join(this.folder, 'server.properties')];
-    await run('java', ['-Xmx128m', ...this.#options(), 'kafka.tools.StorageTool', ...arguments_]);
-  }
-
-  async start(): Promise<void> {
-    const file = join(this.folder, 'log');
-    const log = openSync(file, 'w');
-    const child = spawn(
-      'java',
-      ['-Xms128m', '-Xmx384m', ...this.#archive(), ...this.#options(), 'kafka.Kafka', join(this.folder, 'server.properties')],
-      // Not in the group that a terminal's Ctrl-C goes to: it is stopped by whoever started it, last of all.
-      { detached: true, stdio: ['ignore', log, log] },
-    );
-    closeSync(log);
-    await once(child, 'spawn');
-    child.unref();
-    this.#pid = child.pid ?? 0;
-    writeFileSync(join(this.folder, 'pid'), String(this.#pid));
-    for (const deadline = Date.now() + START_TIMEOUT; ; await delay(50)) {
-      if (readFileSync(file, 'utf8').includes('Kafka Server started')) return;
-      if (child.exitCode === null && Date.now() < deadline) continue;
-      await this.end('SIGKILL');
-      throw new Error(`Kafka does not start:\n${readFileSync(file, 'utf8').slice(-4_000)}`);
-    }
-  }
-
-  async end(name: 'SIGTERM' | 'SIGKILL'): Promise<void> {
-    if (this.#pid === 0) return;
-    const pid = this.#pid;
-    this.#pid = 0;
-    signal(pid, name);
-    if (!(await hasEnded(pid, STOP_TIMEOUT))) {
-      signal(pid, 'SIGKILL');
-      await hasEnded(pid, STOP_TIMEOUT);
-    }
-    const written = join(this.folder, 'classes.jsa');
-    if (existsSync(written) && !existsSync(this.#sharedClasses)) renameSync(written, this.#sharedClasses);
-  }
-
-  get #sharedClasses(): string {
-    return join(this.jars, 'classes.jsa');
-  }
-
-  /** Classes as they are in memory, written at the first orderly end: with them it starts in a third of the time. */
-  #archive(): string[] {
-    if (existsSync(this.#sharedClasses)) return [`-XX:SharedArchiveFile=${this.#sharedClasses}`, '-Xshare:auto'];
-    return [`-XX:ArchiveClassesAtExit=${join(this.folder, 'classes.jsa')}`];
-  }
-
-  #options(): string[] {
-    return [
-      '-XX:+UseSerialGC',
-      '-XX:TieredStopAtLevel=1',
-      '-Djava.awt.headless=true',
-      `-Dlog4j2.configurationFile=${join(HERE, 'log4j2.yaml')}`,
-      '-Dlog4j2.shutdownHookEnabled=false',
-      '-cp',
-      `${join(this.jars, 'libs')}/*`,
-    ];
-  }
+/** A folder for one server of this process, which is found and removed should this process be killed. */
+export async function temporaryFolder(): Promise<string> {
+  await removeAbandoned();
+  const folder = mkdtempSync(join(tmpdir(), PREFIX));
+  writeFileSync(join(folder, 'owner'), JSON.stringify({ pid: process.pid, start: startOf(process.pid) }));
+  return folder;
 }
 
 /** A run that was killed leaves its broker behind. */
@@ -144,14 +84,17 @@ async function removeAbandoned(): Promise<void> {
   for (const name of readdirSync(tmpdir()).filter(name => name.startsWith(PREFIX))) {
     const folder = join(tmpdir(), name);
     if (isOwned(folder)) continue;
-    const pid = Number(read(folder, 'pid'));
-    // Ids are given out again.
-    if (pid > 0 && isAlive(pid) && commandOf(pid).includes(folder)) {
-      signal(pid, 'SIGKILL');
-      await hasEnded(pid, STOP_TIMEOUT);
-    }
+    await endAbandoned(folder);
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+async function endAbandoned(folder: string): Promise<void> {
+  const pid = Number(read(folder, 'pid'));
+  // Ids are given out again.
+  if (!(pid > 0 && isAlive(pid) && commandOf(pid).includes(folder))) return;
+  signal(pid, 'SIGKILL');
+  await hasEnded(pid, STOP_TIMEOUT);
 }
 
 function isOwned(folder: string): boolean {
@@ -168,12 +111,4 @@ function read(folder: string, name: string): string {
   } catch {
     return '';
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }

@@ -16,17 +16,26 @@ export function describeWithKafka(name: string, body: () => void): void {
   });
 }
 
-/** Describes what needs a Kafka of its own, to be killed and started again. */
-export function describeWithOwnKafka(name: string, body: (kafka: () => KafkaProcess) => void): void {
+/** Describes what needs a Kafka of its own, to be killed and started again, or one that asks who comes. */
+export function describeWithOwnKafka(
+  name: string,
+  body: (kafka: () => KafkaProcess) => void,
+  options?: Parameters<typeof startKafka>[0],
+): void {
   describeUnless(obstacleToKafka(), name, () => {
     let kafka: KafkaProcess;
     beforeAll(async () => {
-      kafka = await startKafka();
+      kafka = await startKafka(options);
       process.env[TEST_BROKERS] = kafka.brokers;
     }, 300_000);
     afterAll(() => kafka?.stop());
     body(() => kafka);
   });
+}
+
+/** Describes what starts servers of Kafka for itself. */
+export function describeWhereKafkaCanBeHad(name: string, body: () => void): void {
+  describeUnless(obstacleToKafka(), name, body);
 }
 
 function describeUnless(obstacle: string | undefined, name: string, body: () => void): void {

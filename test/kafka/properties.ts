@@ -3,16 +3,50 @@ export interface Ports {
   broker: number;
   /** For the broker itself, which is its own controller. */
   controller: number;
+  /** For clients that say who they are, over TLS. */
+  secured?: number;
 }
 
-/** Settings of one node that is broker and controller (KRaft), for tests: nothing waits for nodes that never come. */
-export function serverProperties({ broker, controller }: Ports, logFolder: string): string {
-  const settings: Record<string, string | number | boolean> = {
+/** Who may come in over TLS, and the certificate that the broker shows. */
+export interface Security {
+  /** PKCS #12 file with the broker's key. */
+  keystore: string;
+  keystorePassword: string;
+  username: string;
+  password: string;
+}
+
+type Settings = Record<string, string | number | boolean>;
+
+/** Settings of one server that is broker and controller (KRaft), for tests: nothing waits for others that never come. */
+export function serverProperties(ports: Ports, logFolder: string, security?: Security): string {
+  return toText({ ...common(ports, logFolder), ...(security && securedListener(security)) });
+}
+
+/** Settings of the server `nth` of a cluster that is made of these. */
+export function memberProperties(cluster: readonly Ports[], nth: number, logFolder: string): string {
+  const replicas = Math.min(3, cluster.length);
+  const { 'controller.quorum.bootstrap.servers': _, ...settings } = common(cluster[nth] as Ports, logFolder);
+  return toText({
+    ...settings,
+    'node.id': nth + 1,
+    'controller.quorum.voters': cluster.map(({ controller }, at) => `${at + 1}@127.0.0.1:${controller}`).join(),
+    'default.replication.factor': replicas,
+    'offsets.topic.replication.factor': replicas,
+    'min.insync.replicas': replicas - 1,
+    // One that is silent is no longer waited for.
+    'replica.lag.time.max.ms': 5_000,
+  });
+}
+
+function common({ broker, controller, secured }: Ports, logFolder: string): Settings {
+  const extra = secured === undefined ? '' : `,SECURED://127.0.0.1:${secured}`;
+  return {
     'process.roles': 'broker,controller',
     'node.id': 1,
-    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker}`,
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}${extra}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker}${extra}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL',
     'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
     'controller.quorum.bootstrap.servers': `127.0.0.1:${controller}`,
@@ -43,7 +77,24 @@ export function serverProperties({ broker, controller }: Ports, logFolder: strin
     'num.io.threads': 4,
     'background.threads': 2,
   };
+}
+
+function toText(settings: Settings): string {
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
+}
+
+function securedListener({ keystore, keystorePassword, username, password }: Security): Record<string, string> {
+  const modules = 'org.apache.kafka.common.security';
+  const settings = {
+    'ssl.keystore.type': 'PKCS12',
+    'ssl.keystore.location': keystore,
+    'ssl.keystore.password': keystorePassword,
+    'sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512',
+    'plain.sasl.jaas.config': `${modules}.plain.PlainLoginModule required user_${username}="${password}";`,
+    'scram-sha-256.sasl.jaas.config': `${modules}.scram.ScramLoginModule required;`,
+    'scram-sha-512.sasl.jaas.config': `${modules}.scram.ScramLoginModule required;`,
+  };
+  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`listener.name.secured.${name}`, value]));
 }

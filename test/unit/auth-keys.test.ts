@@ -2,10 +2,12 @@ import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ServiceBroker } from 'moleculer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { generateKey, keyFolder, toPem, writeKeyFile } from '../../mixins/auth/key-files';
+import { keySourceOf } from '../../mixins/auth/key-source';
 import { type KeyStore, keysOfPem, openKeyStore, publishedAt, signerAt, toPublicJwk, toSigningKey } from '../../mixins/auth/keys';
-import type { Config } from '../../mixins/config';
+import { type Config, setConfig } from '../../mixins/config';
 import { until } from '../helpers/until';
 
 const HOUR = 3_600_000;
@@ -164,5 +166,8 @@ describe('JWT_PRIVATE_KEYS', () => {
   it('has no default outside embedded mode', () => {
     const config = { mode: 'mesh', dataDir, jwt: { issuer: 'i', audience: 'a', privateKeys: undefined } } as Config;
     expect(() => openKeyStore(config)).toThrow('JWT_PRIVATE_KEYS is missing');
+    const broker = new ServiceBroker({ logger: false });
+    setConfig(broker, config);
+    expect(() => keySourceOf(broker)).toThrow('JWKS_URL is missing');
   });
 });

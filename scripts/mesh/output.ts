@@ -1,0 +1,34 @@
+import { styleText } from 'node:util';
+import { prettyFactory } from 'pino-pretty';
+
+const COLORS = ['cyan', 'green', 'yellow', 'magenta', 'blue', 'cyanBright', 'greenBright', 'yellowBright'] as const;
+const WIDTH = 17;
+
+/** What all nodes write, on one screen: each line behind the name of its node, which has a colour. */
+export class Output {
+  readonly #pretty = prettyFactory({
+    colorize: process.stdout.isTTY,
+    ignore: 'node,mod',
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss.l',
+    messageFormat: '{mod} {msg}',
+    errorLikeObjectKeys: ['err'],
+  });
+  readonly #seen: string[] = [];
+
+  /** A line that a node wrote. */
+  line(node: string, line: string): void {
+    const text = line.startsWith('{') ? this.#pretty(line).trimEnd() : line;
+    for (const each of text.split('\n')) process.stdout.write(`${this.#nameOf(node)} ${each}\n`);
+  }
+
+  /** What we have to say of a node. */
+  say(node: string, text: string): void {
+    process.stdout.write(`${this.#nameOf(node)} ${styleText('bold', text)}\n`);
+  }
+
+  #nameOf(node: string): string {
+    if (!this.#seen.includes(node)) this.#seen.push(node);
+    return styleText(COLORS[this.#seen.indexOf(node) % COLORS.length] ?? 'cyan', node.padEnd(WIDTH));
+  }
+}

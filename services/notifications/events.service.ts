@@ -1,0 +1,4 @@
+import { operators } from '../../mixins/operators/operators.mixin';
+import { usersCopies } from '../users/replica.contract';
+
+export default operators('notifications', { copies: usersCopies });

@@ -1,0 +1,6 @@
+import { describe } from 'vitest';
+import { describeEmptiedReplicas } from '../contract/emptied-replicas';
+
+describe('with the embedded carrier', () => {
+  describeEmptiedReplicas();
+});
