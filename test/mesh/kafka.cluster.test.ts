@@ -20,10 +20,7 @@ describeWhereKafkaCanBeHad('a cluster of three brokers', () => {
 
   beforeAll(async () => {
     cluster = await startKafkaCluster();
-    app = await startApp(
-      { kafka: { brokers: cluster.brokers, ssl: false, sasl: undefined } },
-      { log: { to: (await import('node:fs')).createWriteStream('/tmp/h/cl.log') as never } },
-    );
+    app = await startApp({ kafka: { brokers: cluster.brokers, ssl: false, sasl: undefined } });
     users = new pg.Pool({ connectionString: app.config.databaseUrls.users, max: 1 });
     admin = await signUp(new Client(app.url));
     await until(async () => (await readMails(app.config.dataDir)).length === 1, { timeout: RECOVERY, what: 'The welcome' });
