@@ -16,8 +16,15 @@ const MAX_WAIT = 250;
 const MAX_BACKOFF = 5_000;
 /** Of a request, within some two seconds. */
 const TRIES = 5;
-/** What kafkajs takes for the end, and is an outage: no broker could be asked who leads the group. */
-const PASSING = new Set(['KafkaJSGroupCoordinatorNotFound', 'KafkaJSLockTimeout', 'KafkaJSTimeout']);
+/** What kafkajs takes for the end, and is an outage: no broker could be asked who leads the group, say. */
+const PASSING = new Set([
+  'KafkaJSGroupCoordinatorNotFound',
+  'KafkaJSConnectionError',
+  'KafkaJSConnectionClosedError',
+  'KafkaJSRequestTimeoutError',
+  'KafkaJSLockTimeout',
+  'KafkaJSTimeout',
+]);
 /** How long a stop waits for Kafka; members that do not say goodbye are missed after the session's time. */
 const STOP_WITHIN = 2_500;
 
@@ -62,7 +69,7 @@ export class KafkaSubscription implements Subscription {
     this.#consumer.on(this.#consumer.events.GROUP_JOIN, ({ payload }) => this.#onJoin(payload.memberAssignment));
     this.#consumer.on(this.#consumer.events.CRASH, ({ payload: { error, restart } }) => {
       if (restart) return;
-      if (PASSING.has(error.name)) this.#begun = this.#begin();
+      if (isOutage(error)) this.#begun = this.#begin();
       else this.#fail(error);
     });
     this.#begun = this.#begin();
@@ -186,4 +193,10 @@ export class KafkaSubscription implements Subscription {
     await payload.commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
     this.#positions.handled(payload.batch, next);
   }
+}
+
+/** Looks through what kafkajs wraps: it says of an error that it does not try again, whatever is inside. */
+function isOutage(error: Error): boolean {
+  if (PASSING.has(error.name)) return true;
+  return error.cause instanceof Error && isOutage(error.cause);
 }

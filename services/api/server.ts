@@ -33,6 +33,8 @@ export const SERVER_LIMITS: ServerLimits = {
 };
 
 const MAX_CONNECTIONS = 10_000;
+/** How long a new connection without a request is waited for when the server closes. */
+const NEW_CONNECTION_TIMEOUT = 250;
 
 /** A refusal of Node's HTTP parser, which never became a request. */
 export interface ParserRefusal {
@@ -133,6 +135,11 @@ function close(server: Server, idle: ReadonlySet<Socket>, drainTimeout: number):
       clearTimeout(timer);
       resolve();
     });
-    for (const socket of idle) socket.destroy();
+    // A connection that was just made may have its request on the way.
+    for (const socket of idle) if (socket.bytesRead > 0) socket.destroy();
+    const late = setTimeout(() => {
+      for (const socket of idle) socket.destroy();
+    }, NEW_CONNECTION_TIMEOUT);
+    late.unref();
   });
 }

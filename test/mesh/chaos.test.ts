@@ -127,7 +127,9 @@ describeWithOwnKafka('a mesh whose parts die', kafka => {
         await node.ready();
       }
     });
-    expect(seen).toEqual({ accepted: SCALE.changes, refused: [] });
+    // A connection that broke after the request was sent is 502: nobody may send a POST again for its client.
+    expect(seen.refused.filter(how => how !== '502')).toEqual([]);
+    expect(seen.accepted).toBe(SCALE.changes);
     await mesh.stores.assertWhole();
     reached = mesh.nodesOf('users');
   });
