@@ -1,31 +1,20 @@
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterEach, expect, it } from 'vitest';
-import type { KafkaConnection } from '../../mixins/events/kafka.client';
 import { savePerson } from '../contract/carrier-node';
 import { Lines, Probe } from '../contract/carrier-probe';
 import { until } from '../helpers/until';
 import { describeWithOwnKafka } from '../kafka/describe';
+import { type Changes, securedConfig, trust } from '../kafka/tls';
 import { makeCarrier } from './kafka-carrier';
 
-const usual = getCACertificates('default');
-const trust = (...certificates: string[]) => setDefaultCACertificates([...usual, ...certificates]);
 afterEach(() => trust());
 
 describeWithOwnKafka(
   'Kafka over TLS',
   kafka => {
     const secured = () => kafka().secured!;
-    type Sasl = NonNullable<KafkaConnection['sasl']>;
 
-    async function start(changes: { sasl?: Partial<Sasl>; ssl?: boolean; host?: string } = {}) {
-      const { brokers, username, password } = secured();
-      const sasl = { mechanism: 'SCRAM-SHA-512' as const, username, password, ...changes.sasl };
-      const connection = {
-        brokers: [brokers.replace('127.0.0.1', changes.host ?? '127.0.0.1')],
-        ssl: changes.ssl ?? true,
-        sasl,
-        clientId: 'test',
-      };
+    async function start(changes: Changes = {}) {
+      const connection = { ...securedConfig(kafka(), changes), clientId: 'test' };
       const [probe, log] = [await Probe.make(), new Lines()];
       const node = await probe.start({ log, makeCarrier: (broker, run) => makeCarrier(broker, run, { connection }) });
       await savePerson(node.owner.database);
@@ -43,7 +32,7 @@ describeWithOwnKafka(
       },
     );
 
-    const refusals: [string, Parameters<typeof start>[0] & { isTrusted?: boolean }, RegExp][] = [
+    const refusals: [string, Changes & { isTrusted?: boolean }, RegExp][] = [
       ['a broker that nobody vouches for', { isTrusted: false }, /self-signed certificate/],
       ['a broker with the certificate of another', { host: 'localhost' }, /altnames/],
       ['a wrong password', { sasl: { password: 'guessed' } }, /authentication failed/i],
