@@ -1,20 +1,14 @@
 import type { ServiceBroker } from 'moleculer';
-import pg from 'pg';
-import { Sequelize } from 'sequelize';
+import type { Sequelize } from 'sequelize';
 import type { CommandContext } from '../contract';
 import { commonProblems } from '../errors';
 import { type ConstraintProblems, isRetriable, isUnavailable, toProblem } from './errors';
 import { Listener } from './listener';
 import { type Migration, migrate } from './migrations';
-import { type PoolUse, useOfPg, useOfSequelize } from './pool-use';
+import { Pools, type PoolUse } from './pools';
 import type { Queryable, StatementText } from './statement';
 import { isInTransaction, runTransaction, type Transaction, type TransactionHost } from './transaction';
-import { columnTypes } from './types';
 
-const CONNECT_TIMEOUT = 3_000;
-const STATEMENT_TIMEOUT = 10_000;
-/** Longer than the server's own limit: it counts only when the server is frozen and says nothing at all. */
-const QUERY_TIMEOUT = STATEMENT_TIMEOUT + 1_000;
 const POOL_SIZE = 5;
 const MAX_BACKOFF = 10_000;
 const MAX_ATTEMPTS = 3;
@@ -37,9 +31,8 @@ type Log = Pick<ServiceBroker['logger'], 'info' | 'warn' | 'error'>;
 export class Database implements Queryable {
   readonly name: string;
   readonly url: string;
-  readonly sequelize: Sequelize;
   readonly listener: Listener;
-  readonly #pool: pg.Pool;
+  readonly #pools: Pools;
   readonly #host: TransactionHost;
   readonly #options: DatabaseOptions;
   readonly #log: Log;
@@ -56,32 +49,13 @@ export class Database implements Queryable {
     this.url = options.url;
     this.#options = options;
     this.#log = log;
-    this.#pool = new pg.Pool({
-      connectionString: options.url,
-      max: POOL_SIZE,
-      connectionTimeoutMillis: CONNECT_TIMEOUT,
-      idleTimeoutMillis: 30_000,
-      statement_timeout: STATEMENT_TIMEOUT,
-      query_timeout: QUERY_TIMEOUT,
-      idle_in_transaction_session_timeout: 30_000,
-      options: '-c TimeZone=UTC',
-      application_name: `hiver-${options.name}`,
+    this.#pools = new Pools({
+      url: options.url,
+      size: POOL_SIZE,
+      names: { statements: `hiver-${options.name}`, transactions: `hiver-${options.name}-tx` },
+      onLost: error => log.warn(`An idle connection to ${this.name} was lost: ${error.message}`),
     });
-    this.#pool.on('error', error => log.warn(`An idle connection to ${this.name} was lost: ${error.message}`));
-    this.sequelize = new Sequelize(options.url, {
-      dialect: 'postgres',
-      dialectModule: pg,
-      logging: false,
-      pool: { max: POOL_SIZE, acquire: CONNECT_TIMEOUT, idle: 30_000 },
-      dialectOptions: {
-        connectionTimeoutMillis: CONNECT_TIMEOUT,
-        statement_timeout: STATEMENT_TIMEOUT,
-        query_timeout: QUERY_TIMEOUT,
-        idle_in_transaction_session_timeout: 30_000,
-        application_name: `hiver-${options.name}-tx`,
-      },
-    });
-    const pool = { execute: <Row>(text: StatementText, values: unknown[]) => this.#query<Row>(text, values) };
+    const pool = { execute: <Row>(text: StatementText, values: unknown[]) => this.#pools.query<Row>(text, values) };
     this.#host = { name: this.name, sequelize: this.sequelize, pool, owner: this };
     this.listener = new Listener(options.url, error => log.warn(`No NOTIFY from ${this.name} for now: ${error.message}`));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -99,8 +73,12 @@ export class Database implements Queryable {
     return this.#closing !== undefined;
   }
 
+  get sequelize(): Sequelize {
+    return this.#pools.sequelize;
+  }
+
   get pools(): PoolUse[] {
-    return [useOfPg('statements', this.#pool), useOfSequelize('transactions', this.sequelize)];
+    return this.#pools.use({ statements: 'statements', transactions: 'transactions' });
   }
 
   /** Resolves once the database was reached and migrated; rejects when a migration fails or it was closed first. */
@@ -112,7 +90,7 @@ export class Database implements Queryable {
     this.#assertReady();
     if (isInTransaction(this.name)) throw new Error(`${statement.name} bypassed the open transaction: give it the transaction`);
     try {
-      return await this.#query(statement, values);
+      return await this.#pools.query(statement, values);
     } catch (error) {
       throw toProblem(error, this.#options.constraints);
     }
@@ -158,12 +136,7 @@ export class Database implements Queryable {
   async #close(): Promise<void> {
     this.#wake?.();
     await this.#ready.catch(() => undefined);
-    await Promise.allSettled([this.listener.close(), this.#pool.end(), this.sequelize.close()]);
-  }
-
-  async #query<Row>({ name, text }: StatementText, values: unknown[]): Promise<Row[]> {
-    const { rows } = await this.#pool.query({ name, text, values, types: columnTypes });
-    return rows;
+    await Promise.allSettled([this.listener.close(), this.#pools.close()]);
   }
 
   async #open(onOutOfReach: () => void): Promise<void> {
