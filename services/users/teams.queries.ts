@@ -54,25 +54,8 @@ export const listTeamsByName = statement<{ companyId: string; names: string[] },
   'select id, name from teams where company_id = $companyId and lower(name) = any(select lower(n) from unnest($names::text[]) n)',
 );
 
-/** Ids of teams of all companies in their order, from behind the one given. */
-export const pageOfTeamIds = statement<{ after: string | undefined; limit: number }, { id: string }>(
-  'teams.pageOfIds',
-  'select id from teams where $after::uuid is null or id > $after order by id limit $limit',
-);
-
-/** The same, held against changes until the transaction ends. */
-export const lockPageOfTeamIds = statement<{ after: string | undefined; limit: number }, { id: string }>(
-  'teams.lockPageOfIds',
-  'select id from teams where $after::uuid is null or id > $after order by id limit $limit for no key update',
-);
-
 /** These teams in the order of their ids, of whichever company. */
 export const listTeamsById = statement<{ ids: string[] }, Team & { companyId: string }>(
   'teams.listById',
   `select ${COLUMNS}, t.company_id as "companyId" from teams t where t.id = any($ids::uuid[]) order by t.id`,
-);
-
-export const raiseTeamVersions = statement<{ ids: readonly string[]; by: number }>(
-  'teams.raiseVersions',
-  'update teams set version = version + $by where id = any($ids::uuid[])',
 );

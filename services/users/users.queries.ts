@@ -133,25 +133,8 @@ export const reactivatePerson = statement<{ companyId: string; id: string }, { i
    where company_id = $companyId and id = $id returning id`,
 );
 
-/** Ids of people of all companies in their order, from behind the one given. */
-export const pageOfUserIds = statement<{ after: string | undefined; limit: number }, { id: string }>(
-  'users.pageOfIds',
-  'select id from users where $after::uuid is null or id > $after order by id limit $limit',
-);
-
-/** The same, held against changes until the transaction ends. */
-export const lockPageOfUserIds = statement<{ after: string | undefined; limit: number }, { id: string }>(
-  'users.lockPageOfIds',
-  'select id from users where $after::uuid is null or id > $after order by id limit $limit for no key update',
-);
-
 /** These people, whole and in the order of their ids, of whichever company. */
 export const listPeopleById = statement<{ ids: string[] }, Person>(
   'users.listById',
   `select ${PERSON} from users u where u.id = any($ids::uuid[]) order by u.id`,
-);
-
-export const raiseUserVersions = statement<{ ids: readonly string[]; by: number }>(
-  'users.raiseVersions',
-  'update users set version = version + $by where id = any($ids::uuid[])',
 );
