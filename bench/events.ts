@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { DOMAINS, type Domain } from '../mixins/config';
-import { databaseName } from '../mixins/embedded/embed';
+import { databaseName, domainUrls } from '../mixins/embedded/embed';
 import { startPostgres } from '../mixins/embedded/postgres';
 import { type Mesh, startMesh } from '../scripts/mesh/mesh';
 import type { NodeProcess } from '../scripts/mesh/node-process';
@@ -55,8 +55,7 @@ async function main(): Promise<void> {
   cleanups.push(() => postgres.stop());
   const kafka = await startKafka();
   cleanups.push(() => kafka.stop());
-  const urls = DOMAINS.map(domain => [domain, postgres.urls[databaseName(domain)]]);
-  const databaseUrls = Object.fromEntries(urls) as Record<Domain, string>;
+  const databaseUrls = domainUrls(postgres, DOMAINS);
   const start = async (domains: readonly Domain[]) => {
     const mesh = await startMesh({
       domains,

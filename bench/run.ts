@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { type RunningPostgres, startPostgres } from '../mixins/embedded/postgres';
-import { scripts } from '../package.json';
+import { PROGRAM } from '../scripts/program';
 import { compare } from './check';
 import { load, measure, type ServerMeasurement } from './load';
 import { canPin, confine, leaveServerCore, memory, type Server, settle, startServer } from './processes';
@@ -42,8 +42,6 @@ const duration = Number(options.duration);
 const warmup = Number(options.warmup);
 
 const root = join(__dirname, '..');
-/** What `npm run start:production` gives to node. */
-const APP_ARGS = /\bnode (.+)$/.exec(scripts['start:production'])?.[1]?.split(' ') ?? [];
 const BARE_ARGS = [join(root, 'bench/bare.mjs')];
 /** The discard port, where nobody listens. */
 const NO_MAIL_SERVER = 'smtp://127.0.0.1:9';
@@ -192,7 +190,7 @@ async function main(): Promise<void> {
     DATABASE_URL_NOTIFICATIONS: postgres.urls[NOTIFICATIONS] ?? '',
   };
   const mails: Record<string, string> = options.mails ? {} : { SMTP_URL: NO_MAIL_SERVER };
-  const app = await start('hiver', APP_ARGS, { DATA_DIR: join(dataDir, 'app'), ...databases, ...mails });
+  const app = await start('hiver', PROGRAM, { DATA_DIR: join(dataDir, 'app'), ...databases, ...mails });
   const servers = { app, bare: await start('bare', BARE_ARGS, { DATABASE_URL_USERS: copyUrl }) };
   await settle([servers.app, servers.bare]);
   const atStart = { app: memory(servers.app.pid), bare: memory(servers.bare.pid) };

@@ -96,14 +96,16 @@ function quotesInput(error: Error): boolean {
   return typeof code === 'string' && /^2[23][0-9A-Z]{3}$/.test(code);
 }
 
+/** How lines look to people, for pino-pretty. */
+export const PRETTY = {
+  ignore: 'node,mod',
+  singleLine: true,
+  translateTime: 'SYS:HH:MM:ss.l',
+  messageFormat: '{mod} {msg}',
+  errorLikeObjectKeys: ['err'],
+};
+
 function prettyStream(): DestinationStream {
   const pretty = require('pino-pretty') as typeof import('pino-pretty');
-  return pretty({
-    sync: true,
-    ignore: 'node,mod',
-    singleLine: true,
-    translateTime: 'SYS:HH:MM:ss.l',
-    messageFormat: '{mod} {msg}',
-    errorLikeObjectKeys: ['err'],
-  });
+  return pretty({ ...PRETTY, sync: true });
 }

@@ -1,6 +1,7 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { generateKey, toPem } from '../mixins/auth/key-files';
 import { DOMAINS, databaseVariable } from '../mixins/config';
 
 const FILE = join(__dirname, '..', '.env');
@@ -9,9 +10,7 @@ const password = () => randomBytes(24).toString('base64url');
 const sealKey = () => `k1:${randomBytes(32).toString('base64url')}`;
 
 function signingKey(): string {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString().trim();
-  return `"${pem.replaceAll('\n', '\\n')}"`;
+  return `"${toPem(generateKey()).trim().replaceAll('\n', '\\n')}"`;
 }
 
 /** Secrets of docker-compose.yml, by their names there. `HIVER_` keeps them from a process that reads the same file. */

@@ -5,8 +5,8 @@
  *     npm run mesh [-- --replicas presence=2,users=2] [--any-ports]
  */
 import { join, relative } from 'node:path';
-import { DOMAINS, type Domain, parseConfig } from '../mixins/config';
-import { databaseName, makeWritable } from '../mixins/embedded/embed';
+import { DOMAINS, parseConfig } from '../mixins/config';
+import { databaseName, domainUrls, makeWritable } from '../mixins/embedded/embed';
 import { assertPortIsFree, freePort } from '../mixins/embedded/free-port';
 import { explain, loadEnvFile } from '../mixins/embedded/lifecycle';
 import { lockDataFolder } from '../mixins/embedded/lock';
@@ -50,12 +50,11 @@ async function main(): Promise<void> {
   const brokers = process.env.KAFKA_BROKERS || (await ownKafka(join(dataDir, 'kafka')));
   output.say('kafka', `listens on ${brokers}`);
 
-  const urls = DOMAINS.map(domain => [domain, postgres.urls[databaseName(domain)]]);
   const secrets = secretsOf(dataDir);
   const forget = writeOperatorsFile(parent, { KAFKA_BROKERS: brokers, TRANSPORT_KEY: secrets.transportKey });
   undo.push(async () => forget());
   const mesh = await startMesh({
-    databaseUrls: Object.fromEntries(urls) as Record<Domain, string>,
+    databaseUrls: domainUrls(postgres, DOMAINS),
     brokers,
     secrets,
     replicas,

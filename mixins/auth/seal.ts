@@ -87,18 +87,33 @@ function bindingOf({ userId, kind, address }: LinkPurpose): string {
 }
 
 function encrypt(key: Buffer, plaintext: string, aad: string): string {
-  const nonce = randomBytes(NONCE_BYTES);
-  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(aad));
-  return Buffer.concat([nonce, cipher.update(plaintext, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString('base64url');
+  return Buffer.concat(sealBytes(key, Buffer.from(plaintext), Buffer.from(aad))).toString('base64url');
 }
 
 function decrypt(key: Buffer, encrypted: string, aad: string): string {
-  const bytes = Buffer.from(encrypted, 'base64url');
-  if (bytes.length < NONCE_BYTES + TAG_BYTES) throw new Error('It is too short to have been sealed');
-  const nonce = bytes.subarray(0, NONCE_BYTES);
-  const ciphertext = bytes.subarray(NONCE_BYTES, -TAG_BYTES);
+  return openBytes(key, Buffer.from(encrypted, 'base64url'), Buffer.from(aad)).toString('utf8');
+}
+
+/**
+ * Seals bytes with AES-256-GCM and a fresh random nonce (NIST SP 800-38D; good for 2^32 messages of one key).
+ * @param aad additional data: not in the result, but needed to open it
+ * @returns nonce, ciphertext and tag, to be put one behind the other
+ */
+export function sealBytes(key: Buffer, bytes: Buffer, aad: Buffer): Buffer[] {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(aad);
+  return [nonce, cipher.update(bytes), cipher.final(), cipher.getAuthTag()];
+}
+
+/**
+ * Opens what `sealBytes` made.
+ * @throws when it was sealed by another key or with other additional data, or was changed
+ */
+export function openBytes(key: Buffer, sealed: Buffer, aad: Buffer): Buffer {
+  if (sealed.length < NONCE_BYTES + TAG_BYTES) throw new Error('It is too short to have been sealed');
+  const nonce = sealed.subarray(0, NONCE_BYTES);
   const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
-    .setAAD(Buffer.from(aad))
-    .setAuthTag(bytes.subarray(-TAG_BYTES));
-  return Buffer.concat([decipher.update(ciphertext), decipher.final()]).toString('utf8');
+    .setAAD(aad)
+    .setAuthTag(sealed.subarray(-TAG_BYTES));
+  return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
 }

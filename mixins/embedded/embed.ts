@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync,
 import { dirname, join } from 'node:path';
 import { type Config, DOMAINS, type Domain } from '../config';
 import { lockDataFolder } from './lock';
-import { type PostgresOptions, startPostgres } from './postgres';
+import { type PostgresOptions, type RunningPostgres, startPostgres } from './postgres';
 import { StartError } from './start-error';
 
 /** What embedded mode adds to a process, and takes back at the end. */
@@ -17,6 +17,11 @@ export interface Embedded {
 /** Name of a domain's database. */
 export function databaseName(domain: Domain): string {
   return `hiver_${domain.replaceAll('-', '_')}`;
+}
+
+/** URL of each domain's database on an embedded PostgreSQL that has them all. */
+export function domainUrls<D extends Domain>({ urls }: Pick<RunningPostgres, 'urls'>, domains: readonly D[]): Record<D, string> {
+  return Object.fromEntries(domains.map(domain => [domain, urls[databaseName(domain)]])) as Record<D, string>;
 }
 
 /**
@@ -38,7 +43,7 @@ export async function embed(config: Config, log: PostgresOptions['log']): Promis
     const homeless = DOMAINS.filter(domain => config.services.includes(domain) && !config.databaseUrls[domain]);
     if (homeless.length === 0) return { config: { ...config, sealKeys }, stop: async () => release() };
     const postgres = await startPostgres({ dataDir: config.dataDir, databases: homeless.map(databaseName), log });
-    const urls = Object.fromEntries(homeless.map(domain => [domain, postgres.urls[databaseName(domain)]]));
+    const urls = domainUrls(postgres, homeless);
     const stop = async () => {
       await postgres.stop();
       release();

@@ -51,8 +51,8 @@ export function openClient(connection: KafkaConnection, log: Log, { retry, reque
   const sockets = new Set<Socket>();
   const kafka = new Kafka({
     clientId: connection.clientId,
-    // Each client asks the first of its list first: that may be the one that is down.
-    brokers: shuffled(connection.brokers),
+    // A client asks the first of its list first, and that may be the one that is down: the next client begins elsewhere.
+    brokers: rotated(connection.brokers, opened++),
     ssl: connection.ssl,
     sasl: saslOf(connection),
     connectionTimeout: 1_000,
@@ -83,8 +83,11 @@ export async function withAdmin<T>({ kafka }: Pick<Client, 'kafka'>, work: (admi
   }
 }
 
-function shuffled<T>(items: readonly T[]): T[] {
-  const start = Math.floor(Math.random() * items.length);
+/** Clients that were opened so far. */
+let opened = 0;
+
+function rotated<T>(items: readonly T[], by: number): T[] {
+  const start = by % items.length;
   return [...items.slice(start), ...items.slice(0, start)];
 }
 
@@ -106,12 +109,18 @@ function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs, sockets:
   return connectTls({ ...(typeof ssl === 'object' && ssl), host, ...(servername && { servername }), socket: tcp }, onConnect);
 }
 
+/** @throws when tokens are needed and nobody makes them */
+export function providerOf(token: TokenProvider | undefined): TokenProvider {
+  if (!token) throw new Error('KAFKA_SASL_MECHANISM is OAUTHBEARER, and nothing provides tokens: docs/deployment.md');
+  return token;
+}
+
 function saslOf({ sasl, token }: KafkaConnection): SASLOptions | undefined {
   if (!sasl) return undefined;
   const { mechanism, username, password } = sasl;
   if (mechanism !== 'OAUTHBEARER') return { mechanism: SCRAM_OR_PLAIN[mechanism], username, password } as SASLOptions;
-  if (!token) throw new Error('KAFKA_SASL_MECHANISM is OAUTHBEARER, and nothing provides tokens: docs/deployment.md');
-  return { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: await token() }) };
+  const provide = providerOf(token);
+  return { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: await provide() }) };
 }
 
 const SCRAM_OR_PLAIN = { PLAIN: 'plain', 'SCRAM-SHA-256': 'scram-sha-256', 'SCRAM-SHA-512': 'scram-sha-512' } as const;

@@ -1,4 +1,5 @@
 import type { Message, Producer } from 'kafkajs';
+import { within } from '../within';
 import { type Client, type KafkaConnection, kafkajs, type Log, openClient, rootOf } from './kafka.client';
 import { LEASE } from './lease';
 import type { OutboxRow } from './outbox';
@@ -61,7 +62,7 @@ export class KafkaSender {
       createPartitioner: kafkajs().Partitioners.DefaultPartitioner,
     });
     try {
-      await within(SEND_WITHIN, producer.connect());
+      await answered(producer.connect());
     } catch (error) {
       client.drop();
       throw error;
@@ -76,7 +77,7 @@ export class KafkaSender {
    */
   async send(rows: readonly OutboxRow[]): Promise<void> {
     try {
-      await within(SEND_WITHIN, this.#send(rows));
+      await answered(this.#send(rows));
     } catch (error) {
       const root = rootOf(error);
       if (REFUSALS.has(root.type ?? '')) throw refusedByCarrier(root.message);
@@ -111,15 +112,8 @@ function toMessage({ key, envelope }: OutboxRow): Message {
     : { key, value: envelope, headers: { 'content-type': 'application/cloudevents+json' } };
 }
 
-async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`Kafka has not answered within ${milliseconds} ms`)), milliseconds);
+function answered<T>(work: Promise<T>): Promise<T> {
+  return within(SEND_WITHIN, work, (): never => {
+    throw new Error(`Kafka has not answered within ${SEND_WITHIN} ms`);
   });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-    work.catch(() => undefined);
-  }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, IMemberAssignment, KafkaMessage, RetryOptions } from 'kafkajs';
+import { within } from '../within';
 import type { Group, PartitionLag, Subscription } from './carrier';
 import { type Client, type KafkaConnection, type Log, openClient } from './kafka.client';
 import { FirstLook, metadataOf } from './kafka.first-look';
@@ -83,7 +84,7 @@ export class KafkaSubscription implements Subscription {
     this.#abort.abort();
     this.#lookAbort.abort();
     const ended = this.#begun.then(() => this.#consumer.disconnect()).catch(() => undefined);
-    await Promise.race([ended, delay(STOP_WITHIN, undefined, { ref: false })]);
+    await within(STOP_WITHIN, ended, () => undefined);
     this.#client.drop();
   }
 

@@ -16,11 +16,6 @@ export interface RefusedEvent {
   refusedAt: string;
 }
 
-const countDead = statement<object, { deadLetters: number; refused: number }>(
-  'events.countDead',
-  'select (select count(*) from dead_letters) as "deadLetters", (select count(*) from outbox_dead) as refused',
-);
-
 const selectRefused = statement<{ limit: number }, RefusedEvent>(
   'events.refused',
   `select id as "eventId", topic, key, error, refused_at as "refusedAt" from outbox_dead order by seq limit $limit`,
@@ -45,11 +40,6 @@ export function listDead(broker: ServiceBroker, domain: string, limit = 100): Pr
 /** Events of a domain that its carrier refused, oldest first. */
 export function listRefused(broker: ServiceBroker, domain: string, limit = 100): Promise<RefusedEvent[]> {
   return selectRefused.all(hubOf(broker, domain).connections, { limit });
-}
-
-/** How many there are of both, listed or not. */
-export function countGivenUp(broker: ServiceBroker, domain: string): Promise<{ deadLetters: number; refused: number }> {
-  return countDead.one(hubOf(broker, domain).connections, {});
 }
 
 /**

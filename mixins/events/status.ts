@@ -5,18 +5,14 @@ import type { Counters } from './consumer';
 import { describeError } from './failures';
 import type { Hub } from './hub';
 import { hubOf, listHubs } from './hubs';
+import { readStored, type Stored } from './stored';
 
 /** One domain's end of the event log, as operators see it. */
-export interface EventLogStatus {
+export interface EventLogStatus extends Stored {
   domain: string;
   carrier: string;
   /** Whether this process publishes the outbox. */
   isLeader: boolean;
-  unpublished: number;
-  /** Seconds for which the oldest unpublished row has been waiting. */
-  oldestUnpublishedAge: number;
-  /** Rows that the carrier refused. */
-  refused: number;
   topics: string[];
   isConsuming: boolean;
   /** Services that are to come back before the domain consumes again. */
@@ -27,31 +23,16 @@ export interface EventLogStatus {
   lag: Lag[] | null;
   /** Why it could not be asked. */
   lagError: string | null;
-  deadLetters: number;
-  parked: number;
   /** Since the process started. */
   counters: Counters;
 }
 
-const selectStatus = statement<
-  object,
-  Pick<EventLogStatus, 'unpublished' | 'oldestUnpublishedAge' | 'refused' | 'deadLetters' | 'parked' | 'lease'>
->(
-  'events.status',
-  `select unpublished, "oldestUnpublishedAge",
-     (select count(*) from outbox_dead) as refused,
-     (select count(*) from dead_letters) as "deadLetters",
-     (select count(*) from parked_events) as parked,
-     (select json_build_object(
-        'node', case when expires_at > clock_timestamp() then coalesce(node, owner::text) end, 'epoch', epoch,
-        'expiresAt', case when owner is not null
-          then to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') end)
-      from relay_lease) as lease
-   from (
-     select count(*) as unpublished,
-       coalesce(extract(epoch from now() - min(recorded_at)), 0)::float as "oldestUnpublishedAge"
-     from outbox where published_at is null
-   )`,
+const selectLease = statement<object, EventLogStatus['lease']>(
+  'events.lease.status',
+  `select case when expires_at > clock_timestamp() then coalesce(node, owner::text) end as node, epoch,
+     case when owner is not null
+       then to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') end as "expiresAt"
+   from relay_lease`,
 );
 
 /** How the event log of a domain, or of every one that runs here, is doing. */
@@ -62,7 +43,8 @@ export async function eventLogStatus(broker: ServiceBroker, domain?: string): Pr
 
 async function statusOf(hub: Hub): Promise<EventLogStatus> {
   const { outbox, carrier, relay, topics, isConsuming, missing, counters } = hub;
-  const [stored, lag] = await Promise.all([selectStatus.one(hub.connections, {}), lagOf(hub)]);
+  const { connections } = hub;
+  const [stored, lease, lag] = await Promise.all([readStored(connections), selectLease.one(connections, {}), lagOf(hub)]);
   return {
     domain: outbox.name,
     carrier: carrier.name,
@@ -72,6 +54,7 @@ async function statusOf(hub: Hub): Promise<EventLogStatus> {
     waitsFor: missing,
     counters,
     ...stored,
+    lease,
     ...lag,
   };
 }

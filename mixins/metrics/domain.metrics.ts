@@ -3,13 +3,14 @@ import type { Counter, Gauge, Registry } from 'prom-client';
 import type { Counters } from '../events/consumer';
 import type { Hub } from '../events/hub';
 import { listHubs } from '../events/hubs';
-import { lookAtStored, type Stored } from './stored';
+import type { Stored } from '../events/stored';
+import { lookAtStored } from './stored';
 
 type Library = Pick<typeof import('prom-client'), 'Gauge' | 'Counter'>;
 
 const STORED: { [Field in keyof Stored]: readonly [name: string, help: string] } = {
   unpublished: ['hiver_outbox_unpublished', 'Events in the outbox that have not left'],
-  oldest: ['hiver_outbox_oldest_seconds', 'For how long the oldest of them has waited; 0 when there is none'],
+  oldestUnpublishedAge: ['hiver_outbox_oldest_seconds', 'For how long the oldest of them has waited; 0 when there is none'],
   refused: ['hiver_outbox_refused', 'Events that the carrier refused'],
   deadLetters: ['hiver_dead_letters', 'Events that handlers failed on for good'],
   parked: ['hiver_parked_events', 'Events that wait for somebody to arrive in the replica'],

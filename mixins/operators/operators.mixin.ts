@@ -4,9 +4,10 @@ import { type ActionContract, action } from '../contract';
 import { commonProblems } from '../errors';
 import type { Hub } from '../events/hub';
 import { listHubs } from '../events/hubs';
-import { countGivenUp, listDead, listRefused, replayDomain, retryDead, retryRefused } from '../events/operators';
+import { listDead, listRefused, replayDomain, retryDead, retryRefused } from '../events/operators';
 import { type Aggregates, republish } from '../events/republish';
 import { eventLogStatus } from '../events/status';
+import { readStored } from '../events/stored';
 import type { ReplicaTable } from '../replica/tables';
 import { readOwner, verifyReplica } from '../replica/verify';
 import { logged } from './operator-log';
@@ -65,10 +66,10 @@ export function operators(domain: Domain, { owns = {}, copies }: OperatorOptions
         summary,
         auth: 'internal',
         handler: ctx =>
-          note(ctx.broker, contracts.dead, ctx.params, async () => ({
+          note(ctx.broker, contracts.dead, ctx.params, async hub => ({
             deadLetters: (await listDead(ctx.broker, domain, ctx.params.limit)).map(shorten),
             refused: (await listRefused(ctx.broker, domain, ctx.params.limit)).map(shorten),
-            totals: await countGivenUp(ctx.broker, domain),
+            totals: await readStored(hub.connections),
           })),
       }),
 
@@ -80,14 +81,10 @@ export function operators(domain: Domain, { owns = {}, copies }: OperatorOptions
           note(ctx.broker, contracts.retry, ctx.params, async hub => {
             assertConsuming(hub);
             const { ids } = ctx.params;
-            const known = new Set(
-              [...(await listDead(ctx.broker, domain, 10_000)), ...(await listRefused(ctx.broker, domain, 10_000))].map(
-                ({ eventId }) => eventId,
-              ),
-            );
+            const unknown = ids ? await unknownAmong(ids, ctx.broker, domain) : [];
             const { done, dead } = await retryDead(ctx.broker, domain, ids);
             const restored = await retryRefused(ctx.broker, domain, ids);
-            return { done, dead, restored, unknown: (ids ?? []).filter(id => !known.has(id)) };
+            return { done, dead, restored, unknown };
           }),
       }),
 
@@ -168,6 +165,13 @@ function assertConsuming(hub: Hub): void {
   if (hub.isConsuming) return;
   const reason = hub.missing.length > 0 ? `it waits for ${hub.missing.join(', ')}` : 'it is not ready';
   throw refuse(`${hub.outbox.name} consumes no events at the moment: ${reason}`);
+}
+
+/** Which ids are those of neither a dead letter nor a refused event. */
+async function unknownAmong(ids: readonly string[], broker: ServiceBroker, domain: Domain): Promise<string[]> {
+  const givenUp = [...(await listDead(broker, domain, 10_000)), ...(await listRefused(broker, domain, 10_000))];
+  const known = new Set(givenUp.map(({ eventId }) => eventId));
+  return ids.filter(id => !known.has(id));
 }
 
 /** An answer between nodes is a message of bounded size. */

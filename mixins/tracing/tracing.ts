@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Attributes, Span, SpanContext, SpanKind, Tracer } from '@opentelemetry/api';
 import type { TracerProvider } from '@opentelemetry/sdk-trace';
 import type { ServiceBroker } from 'moleculer';
+import { within } from '../within';
 import type { TracingConfig } from './config';
 import { chancesOf } from './sampling';
 import { loadSdk, openProvider, type Sdk } from './sdk';
@@ -72,7 +72,7 @@ export class Tracing {
   /** Sends what has ended, for a second at most: a collector that is gone holds nothing up. */
   async stop(): Promise<void> {
     const flushed = this.#provider.shutdown().catch(() => undefined);
-    await Promise.race([flushed, delay(FLUSH_WITHIN, undefined, { ref: false })]);
+    await within(FLUSH_WITHIN, flushed, () => undefined);
   }
 
   #record({ name, kind, attributes }: Step, parent: SpanContext | undefined): Trace & { span: Span } {

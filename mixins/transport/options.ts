@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { BaseOptions } from '@platformatic/kafka';
 import type { KafkaConfig } from '../config';
-import type { TokenProvider } from '../events/kafka.client';
+import { providerOf, type TokenProvider } from '../events/kafka.client';
 
 /** How one node reaches Kafka with what it tells others. */
 export interface TransportConnection extends KafkaConfig {
@@ -64,6 +64,5 @@ function saslOf({ sasl, token }: Pick<TransportConnection, 'sasl' | 'token'>): C
   if (!sasl) return undefined;
   const { mechanism, username, password } = sasl;
   if (mechanism !== 'OAUTHBEARER') return { mechanism, username, password };
-  if (!token) throw new Error('KAFKA_SASL_MECHANISM is OAUTHBEARER, and nothing provides tokens: docs/deployment.md');
-  return { mechanism, token };
+  return { mechanism, token: providerOf(token) };
 }

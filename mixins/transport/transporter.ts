@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Consumer, MessagesStream, Producer } from '@platformatic/kafka';
 import { Transporters } from 'moleculer';
 import { commonProblems } from '../errors';
+import { within } from '../within';
 import { leavesOf, outOfReach } from './errors';
 import { connectionOptions, type TransportConnection, transporterOptions } from './options';
 import { Reachability } from './reachability';
@@ -109,12 +110,12 @@ export class MeshTransporter extends Transporters.Kafka {
 
   override async send(topic: string, data: Buffer, { packet }: { packet: Packet }): Promise<void> {
     // Others forget this node at once: it comes after what they still wait for.
-    if (packet.type === 'DISCONNECT') await within(this.#patience, this.#sent());
+    if (packet.type === 'DISCONNECT') await isDoneWithin(this.#patience, this.#sent());
     const sending = this.#send(topic, data);
     this.#sending.add(sending);
     const sent = sending.finally(() => this.#sending.delete(sending));
     if (AWAITED.has(packet.type)) return sent;
-    const isTaken = await within(this.#patience, sent);
+    const isTaken = await isDoneWithin(this.#patience, sent);
     if (isTaken && packet.type === 'HEARTBEAT' && ++this.#unheard > MOST_UNHEARD) {
       this.#lose(new Error('What Kafka takes from this node does not come back to it'));
     }
@@ -154,8 +155,8 @@ export class MeshTransporter extends Transporters.Kafka {
   override async disconnect(): Promise<void> {
     this.#closing.abort();
     this.connected = false;
-    await within(this.#patience, this.#sent());
-    await within(PATIENCE, this.#closeClients());
+    await isDoneWithin(this.#patience, this.#sent());
+    await isDoneWithin(PATIENCE, this.#closeClients());
   }
 
   async #closeClients(): Promise<void> {
@@ -168,15 +169,11 @@ export class MeshTransporter extends Transporters.Kafka {
   }
 }
 
-/** Waits at most so many milliseconds; gives whether it was done by then. */
-async function within(time: number, work: Promise<unknown>): Promise<boolean> {
-  const timer = new AbortController();
-  const late = delay(time, false, { signal: timer.signal }).catch(() => false);
-  const done = work.then(
+/** Waits at most so many milliseconds; gives whether it went well by then. */
+function isDoneWithin(time: number, work: Promise<unknown>): Promise<boolean> {
+  const isDone = work.then(
     () => true,
     () => false,
   );
-  const result = await Promise.race([done, late]);
-  timer.abort();
-  return result;
+  return within(time, isDone, () => false);
 }

@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { PROGRAM } from '../program';
 
 const STOP_TIMEOUT = 10_000;
-const PROGRAM = join(__dirname, '..', '..', 'dist', 'start.js');
+const ROOT = join(__dirname, '..', '..');
 
 export interface NodeOptions {
   /** `presence-2`; also its NODE_ID. */
@@ -45,7 +46,8 @@ export class NodeProcess {
   start(): void {
     const { name, port, environment, onLine } = this.options;
     this.#isStopping = false;
-    const child = spawn(process.execPath, ['--max-semi-space-size=8', '--enable-source-maps', PROGRAM], {
+    const child = spawn(process.execPath, PROGRAM, {
+      cwd: ROOT,
       // Not in the group that a terminal's Ctrl-C goes to: what it stands on has to outlive it.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],

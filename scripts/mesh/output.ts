@@ -1,19 +1,13 @@
 import { styleText } from 'node:util';
 import { prettyFactory } from 'pino-pretty';
+import { PRETTY } from '../../mixins/logger';
 
 const COLORS = ['cyan', 'green', 'yellow', 'magenta', 'blue', 'cyanBright', 'greenBright', 'yellowBright'] as const;
 const WIDTH = 17;
 
 /** What all nodes write, on one screen: each line behind the name of its node, which has a colour. */
 export class Output {
-  readonly #pretty = prettyFactory({
-    colorize: process.stdout.isTTY,
-    ignore: 'node,mod',
-    singleLine: true,
-    translateTime: 'SYS:HH:MM:ss.l',
-    messageFormat: '{mod} {msg}',
-    errorLikeObjectKeys: ['err'],
-  });
+  readonly #pretty = prettyFactory({ ...PRETTY, colorize: process.stdout.isTTY });
   readonly #seen: string[] = [];
 
   /** A line that a node wrote. */

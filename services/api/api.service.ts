@@ -14,7 +14,7 @@ import { drain } from './body';
 import { type Client, clientReader } from './client-address';
 import { allowOrigin, answerOptions, originsOf } from './cors';
 import { docsRoutes } from './docs';
-import { type ApiRequest, labelsOf } from './exchange';
+import { type ApiRequest, labelsOf, lineOf } from './exchange';
 import { HSTS, requestIdOf, SECURITY_HEADERS } from './headers';
 import { databaseStates } from './health';
 import { localRoutes, type Route, RouteIndex } from './routes';
@@ -62,8 +62,8 @@ interface Settings extends ServiceSettingSchema {
 type Api = Service<Settings> & Methods & Vars & Gateway;
 
 /**
- * Publishes the actions of this node over HTTP (`gateway.ts`: of all nodes), on moleculer-web: its server, routing of calls and hooks; reading,
- * answering and refusing requests are ours.
+ * Publishes the actions of this node over HTTP (`gateway.ts`: of all nodes), on moleculer-web: its server and routing of
+ * calls; reading, answering and refusing requests are ours.
  */
 const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
   name: 'api',
@@ -187,10 +187,8 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       const answer = answerableFor(req, error);
       if (answer.cause) {
         const log = answer.isBug ? this.logger.error : this.logger.warn;
-        log(
-          { err: answer.cause, requestId: req.requestId, traceId: traceIdOf(req), route: req.$alias?.toString() },
-          `Answered ${answer.status}`,
-        );
+        const request = { requestId: req.requestId, traceId: traceIdOf(req), route: req.$alias?.toString() };
+        log({ err: answer.cause, ...request }, `Answered ${answer.status}`);
       }
       if (res.headersSent || res.destroyed) return;
       if (isProblem(error, commonProblems.METHOD_NOT_ALLOWED)) res.setHeader('Allow', this.index.allowed(req.parsedUrl) ?? '');
@@ -199,24 +197,13 @@ const ApiService: ServiceSchema<Settings, Methods, Vars, Api> = {
       drain(req);
     },
 
-    /** One line a request. Neither its URL nor its sender's address: both tell of people. */
     logExchange(req, res, startedAt) {
       const ms = performance.now() - startedAt;
       endTrace(req, res);
       metricsOf(this.broker)?.observeRequest(labelsOf(req, res), ms / 1_000);
-      const line = {
-        method: req.method,
-        route: req.$alias?.pattern ?? null,
-        status: res.headersSent ? res.statusCode : null,
-        ms: Math.round(ms * 10) / 10,
-        requestId: req.requestId,
-        traceId: traceIdOf(req),
-        userId: req.identity?.id,
-        aborted: res.writableFinished ? undefined : true,
-      };
       // Probes come every second from several sides.
       const log = req.$alias?.pattern.startsWith('/health/') ? this.logger.debug : this.logger.info;
-      log(line, 'request');
+      log(lineOf(req, res, ms), 'request');
     },
 
     listRoutes() {

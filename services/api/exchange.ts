@@ -41,3 +41,17 @@ export function labelsOf(req: ApiRequest, res: ServerResponse): RequestLabels {
   const route = req.$alias?.pattern ?? 'none';
   return { method: methodOf(req), route, status: res.headersSent ? res.statusCode : 'aborted' };
 }
+
+/** What the log tells of an exchange that has ended. Neither its URL nor its sender's address: both tell of people. */
+export function lineOf(req: ApiRequest, res: ServerResponse, ms: number) {
+  return {
+    method: req.method,
+    route: req.$alias?.pattern ?? null,
+    status: res.headersSent ? res.statusCode : null,
+    ms: Math.round(ms * 10) / 10,
+    requestId: req.requestId,
+    traceId: req.trace?.span && req.trace.traceId,
+    userId: req.identity?.id,
+    aborted: res.writableFinished ? undefined : true,
+  };
+}

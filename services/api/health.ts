@@ -1,5 +1,6 @@
 import type { ServiceBroker } from 'moleculer';
 import { databasesOf } from '../../mixins/db/database';
+import { within } from '../../mixins/within';
 
 const PATIENCE = 1_000;
 
@@ -13,13 +14,9 @@ export async function databaseStates(broker: ServiceBroker): Promise<DatabaseSta
 }
 
 async function stateOf(database: { ping(): Promise<void> }): Promise<'up' | 'down'> {
-  const { promise: late, resolve: giveUp } = Promise.withResolvers<'down'>();
-  const timer = setTimeout(giveUp, PATIENCE, 'down');
-  try {
-    return await Promise.race([database.ping().then(() => 'up' as const), late]);
-  } catch {
-    return 'down';
-  } finally {
-    clearTimeout(timer);
-  }
+  const answer = database.ping().then(
+    () => 'up' as const,
+    () => 'down' as const,
+  );
+  return within(PATIENCE, answer, () => 'down');
 }
