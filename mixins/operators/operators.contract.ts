@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Domain } from '../config';
 import { contract } from '../contract';
+import type { Counters } from '../events/consumer';
 import { Id, Instant, line } from '../fields';
 
 /** Who asks: the person at the keyboard and their machine, `camille@laptop`. It stands in the operators' log. */
@@ -11,6 +12,16 @@ export const LONG = 30 * 60_000;
 
 const Count = z.int().min(0);
 const EventId = line(200);
+
+const COUNTERS: Record<keyof Counters, typeof Count> = {
+  handled: Count,
+  tombstones: Count,
+  tooOld: Count,
+  republished: Count,
+  repeated: Count,
+  parked: Count,
+  dead: Count,
+};
 
 export const DomainStatus = z.object({
   domain: z.string(),
@@ -29,7 +40,7 @@ export const DomainStatus = z.object({
   lagError: z.string().nullable(),
   deadLetters: Count,
   parked: Count,
-  counters: z.object({ handled: Count, tombstones: Count, tooOld: Count, republished: Count, parked: Count, dead: Count }),
+  counters: z.object(COUNTERS),
 });
 export type DomainStatus = z.infer<typeof DomainStatus>;
 
